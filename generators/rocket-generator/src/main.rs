@@ -1,0 +1,2 @@
+//! `rocket-generator`: pod files to systemd drop-ins.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Where things are. No other room builds a path of its own from a constant.
+pub mod paths;

@@ -1,0 +1,48 @@
+//! Every path rocket knows, in one place. State paths are parameters, never constants elsewhere.
+
+use std::path::{Path, PathBuf};
+
+/// Directory of the state when nothing else is asked for.
+pub const DEFAULT_STATE: &str = "/var/lib/rocket";
+/// Where stage1 flavours are installed.
+pub const STAGE1: &str = "/usr/lib/rocket/stage1";
+/// Search path of pod files, most important first.
+pub const POD_FILES: [&str; 3] = ["/etc/rocket/pods", "/run/rocket/pods", "/usr/lib/rocket/pods"];
+
+/// The directories of one state root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    state: PathBuf,
+}
+
+impl Paths {
+    /// Paths below `state`.
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        Self { state: state.into() }
+    }
+
+    /// The state root itself.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The image store.
+    pub fn store(&self) -> PathBuf {
+        self.state.join("store")
+    }
+
+    /// The pod directories, one directory a state.
+    pub fn pods(&self) -> PathBuf {
+        self.state.join("pods")
+    }
+
+    /// Pod names and their locks.
+    pub fn names(&self) -> PathBuf {
+        self.state.join("names")
+    }
+
+    /// Managed volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.state.join("volumes")
+    }
+}

@@ -1,0 +1,1 @@
+//! Images: bytes in, a verified, stored, readable image out. Knows nothing of pods.

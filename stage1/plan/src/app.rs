@@ -1,0 +1,229 @@
+//! The part of the plan that describes one app: what to run, as whom, in which root, seeing what.
+
+use serde::{Deserialize, Serialize};
+
+/// One app of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AppPlan {
+    /// App name, unique in the pod: `[a-z0-9]+(-[a-z0-9]+)*`.
+    pub name: String,
+    /// Full digest of the image, for records.
+    pub image_id: String,
+    /// Program and arguments. A program without `/` is searched in the `PATH` of `environment`.
+    pub argv: Vec<String>,
+    /// The whole environment as `NAME=value`; nothing is inherited.
+    pub environment: Vec<String>,
+    /// Numeric user.
+    pub uid: u32,
+    /// Numeric primary group.
+    pub gid: u32,
+    /// Numeric supplementary groups, exactly these.
+    pub groups: Vec<u32>,
+    /// Absolute working directory inside the app's root; it must exist.
+    pub working_directory: String,
+    /// The five capability sets.
+    pub capabilities: Capabilities,
+    /// `PR_SET_SECUREBITS` value (capabilities(7)).
+    pub securebits: u32,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Compiled filter; `None` = no filter.
+    pub seccomp: Option<SeccompProgram>,
+    /// Resource limits, as `setrlimit(2)` takes them.
+    pub rlimits: Vec<Rlimit>,
+    /// `/proc/self/oom_score_adj`.
+    pub oom_score_adj: Option<i32>,
+    /// The root file system.
+    pub root: RootPlan,
+    /// Mounts inside the root, in this order.
+    pub mounts: Vec<Mount>,
+    /// Device nodes to make available in `/dev`.
+    pub devices: Vec<Device>,
+    /// Paths hidden behind an empty directory or `/dev/null`; absent ones are skipped.
+    pub masked_paths: Vec<String>,
+    /// Paths made read-only; absent ones are skipped.
+    pub read_only_paths: Vec<String>,
+    /// Name of the leaf below the unit's cgroup, `app-NAME`; `None` without cgroups.
+    pub leaf: Option<String>,
+    /// Files to write in the leaf before the app starts.
+    pub limits: Vec<LimitFile>,
+    /// What happens when it ends.
+    pub restart: Restart,
+    /// When it counts as ready.
+    pub ready: Ready,
+    /// Number of the signal that asks it to stop.
+    pub stop_signal: i32,
+    /// How long it may take to stop before SIGKILL.
+    pub stop_timeout_ms: u64,
+    /// Descriptor name for standard input; `None` = /dev/null.
+    pub stdin: Option<String>,
+    /// Descriptor name for standard output; `None` = /dev/null.
+    pub stdout: Option<String>,
+    /// Descriptor name for standard error; `None` = /dev/null.
+    pub stderr: Option<String>,
+    /// Which isolators are in force, changed, or ignored.
+    pub isolators: Isolators,
+}
+
+/// Capability sets by kernel name without `CAP_`, lower case (`net_bind_service`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Upper bound of what an exec can give.
+    pub bounding: Vec<String>,
+    /// In force.
+    pub effective: Vec<String>,
+    /// May be put in force.
+    pub permitted: Vec<String>,
+    /// Kept over an exec of a file that has them inheritable.
+    pub inheritable: Vec<String>,
+    /// Kept over an exec of any file; how a non-root user gets them.
+    pub ambient: Vec<String>,
+}
+
+/// A compiled classic BPF filter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeccompProgram {
+    /// `x86_64` or `aarch64`.
+    pub arch: String,
+    /// Instructions as `[code, jt, jf, k]`.
+    pub program: Vec<(u16, u8, u8, u32)>,
+}
+
+/// One resource limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `nofile`, `core`, … as in getrlimit(2) without `RLIMIT_`.
+    pub resource: String,
+    /// Soft limit; `None` = infinity.
+    pub soft: Option<u64>,
+    /// Hard limit; `None` = infinity.
+    pub hard: Option<u64>,
+}
+
+/// The app's root: an overlay of immutable layers under a private upper directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RootPlan {
+    /// Names of descriptors of detached mounts (`open_tree(2)` with `OPEN_TREE_CLONE`) of the
+    /// layer trees, topmost first, at most 500.
+    pub lowers: Vec<String>,
+    /// Name of the descriptor of a detached mount of a directory that holds `upper/` and `work/`.
+    pub upper: String,
+    /// Mount the root read-only.
+    pub read_only: bool,
+}
+
+/// One mount inside an app's root. The target is resolved inside the root (`openat2`,
+/// `RESOLVE_IN_ROOT`); missing parents are made, 0755 root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Absolute path inside the root.
+    pub target: String,
+    /// Read-only, all the way down.
+    pub read_only: bool,
+    /// Set `nosuid`.
+    pub nosuid: bool,
+    /// Set `nodev`.
+    pub nodev: bool,
+    /// Set `noexec`.
+    pub noexec: bool,
+}
+
+/// Where a mount comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountSource {
+    /// A detached mount by descriptor name: a file, a directory or a device.
+    Descriptor(String),
+    /// A fresh tmpfs of its own.
+    Tmpfs {
+        /// `size=` in bytes; `None` = the kernel's default.
+        size: Option<u64>,
+        /// Octal mode of its root.
+        mode: u32,
+    },
+    /// The pod's one tmpfs of this name, shared by all apps that mount it (`/dev/shm`, volumes of
+    /// kind `tmpfs`).
+    SharedTmpfs {
+        /// Key inside the pod.
+        name: String,
+        /// `size=` in bytes; `None` = the kernel's default.
+        size: Option<u64>,
+        /// Octal mode of its root.
+        mode: u32,
+        /// Owner of its root.
+        uid: u32,
+        /// Group of its root.
+        gid: u32,
+    },
+    /// procfs of the pod's PID namespace.
+    Proc,
+    /// sysfs of the pod's network namespace.
+    Sysfs,
+    /// cgroup2, seen from the app's own leaf.
+    Cgroup2,
+    /// `/dev`: a tmpfs with the plan's devices, `pts`, `shm`, `mqueue`, `fd` and the usual links.
+    Dev,
+}
+
+/// A device node of the host made available in the app's `/dev`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Device {
+    /// Absolute path inside the root, below `/dev`.
+    pub path: String,
+    /// Name of the descriptor of a detached mount of the node.
+    pub source: String,
+}
+
+/// One cgroup file of the leaf.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LimitFile {
+    /// `memory.max`, `cpu.max`, `pids.max`, …
+    pub file: String,
+    /// What is written.
+    pub value: String,
+    /// `false`: a missing controller is reported in `isolators.ignored` instead of failing the pod.
+    pub required: bool,
+}
+
+/// Restart policy of an app inside a living pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    No,
+}
+
+/// When an app counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ready {
+    /// As soon as `execve(2)` has succeeded.
+    Exec,
+}
+
+/// An isolator by name with a word on what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolator {
+    /// appc name (`os/linux/no-new-privileges`) or pod-file key (`limits.memory-max`).
+    pub name: String,
+    /// Why, or with which value.
+    pub detail: String,
+}
+
+/// What became of each isolator that image or pod file asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolators {
+    /// In force as asked.
+    pub enforced: Vec<Isolator>,
+    /// In force with another value.
+    pub changed: Vec<Isolator>,
+    /// Not in force.
+    pub ignored: Vec<Isolator>,
+}
