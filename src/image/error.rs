@@ -1,0 +1,77 @@
+//! What can go wrong with images.
+
+use crate::image::manifest::ManifestError;
+use crate::image::reference::ReferenceError;
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of the store or of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// A system call failed on a path.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A text is no reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A manifest breaks a rule.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The store does not have it.
+    #[error("the image {0} is not in the store")]
+    NotFound(String),
+    /// More than one image fits.
+    #[error("{wanted} could be {} images: {}", candidates.len(), candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// What fits.
+        candidates: Vec<String>,
+    },
+    /// An image or an archive is not what it should be.
+    #[error("{subject}: {problem}")]
+    Bad {
+        /// The file, image or blob.
+        subject: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl ImageError {
+    /// A failed system call.
+    pub fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::Io { action, path: path.into(), source: source.into() }
+    }
+
+    /// Something that is not what it should be.
+    pub fn bad(subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Bad { subject: subject.into(), problem: problem.into() }
+    }
+
+    /// What to do next, if anything helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Reference(error) => Some(error.hint().to_owned()),
+            Self::NotFound(wanted) => Some(format!(
+                "bring it in first: rocket fetch FILE.aci or oci:DIR[:TAG]; rocket image list shows what is there (wanted: {wanted})"
+            )),
+            Self::Ambiguous { .. } => {
+                Some("say which one: give its version, or more digits of its digest".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
