@@ -1,0 +1,72 @@
+# rocket: what a person or a packager types. `make` alone lists the targets.
+
+PREFIX  ?= /usr
+DESTDIR ?=
+PROFILE ?= release
+CARGO   ?= cargo
+
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+OUT    := $(TARGET)/$(PROFILE)
+# init is static: it runs where no libc can be counted on. Its flags get a target directory of
+# their own, so that they never make cargo build anything else twice.
+STATIC := $(TARGET)/static/$(TRIPLE)/$(PROFILE)
+
+# systemd's own word on where units go; on merged-/usr systems it may still say /lib.
+systemd_dir = $(patsubst /lib/%,/usr/lib/%,$(or $(shell pkg-config --variable=$(1) systemd 2>/dev/null),$(2)))
+UNITDIR      = $(call systemd_dir,systemdsystemunitdir,$(PREFIX)/lib/systemd/system)
+PRESETDIR    = $(call systemd_dir,systemdsystempresetdir,$(PREFIX)/lib/systemd/system-preset)
+GENERATORDIR = $(call systemd_dir,systemdsystemgeneratordir,$(PREFIX)/lib/systemd/system-generators)
+TMPFILESDIR  = $(call systemd_dir,tmpfilesdir,$(PREFIX)/lib/tmpfiles.d)
+STAGE1DIR    = $(PREFIX)/lib/rocket/stage1/ns
+SHARE        = $(PREFIX)/share
+
+.PHONY: help build install try test test-long lint setup
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+try: ## A pod from a real Debian root under a real systemd, in a throw-away bed
+	@tests/setup try
+	@tests/try
+
+test: ## Lints, unit tests, and the integration tests in the beds
+	@tests/setup test
+	@tests/all
+
+test-long: ## The same, with the tests that take minutes
+	@tests/setup test
+	@ROCKET_TEST_PROFILE=long tests/all
+
+lint: ## rustfmt, clippy, unsafe only in stage1/sys, cargo-deny, shellcheck
+	@tests/setup lint
+	@tests/lint
+
+setup: ## Install the Debian packages and cargo tools that the other targets need
+	@tests/setup all
+
+build: ## Build what is installed (PROFILE=release)
+	$(CARGO) build --locked --profile $(PROFILE) --package rocket --package rocket-generator
+	$(CARGO) build --locked --profile $(PROFILE) --package rocket-init \
+	    --target $(TRIPLE) --target-dir $(TARGET)/static \
+	    --config 'target.$(TRIPLE).rustflags=["-Ctarget-feature=+crt-static"]'
+
+INSTALL_DATA = install -m 644
+# $(call install_files,files,directory): nothing where there are no files
+install_files = $(if $(1),install -d "$(DESTDIR)$(2)" && $(INSTALL_DATA) $(1) "$(DESTDIR)$(2)/")
+
+install: build ## Install below DESTDIR and PREFIX (/usr)
+	install -D -m 755 $(OUT)/rocket "$(DESTDIR)$(PREFIX)/bin/rocket"
+	install -D -m 755 $(OUT)/rocket-generator "$(DESTDIR)$(GENERATORDIR)/rocket-generator"
+	install -D -m 755 $(STATIC)/rocket-init "$(DESTDIR)$(STAGE1DIR)/init"
+	$(call install_files,$(wildcard stage1/init/stage1.toml),$(STAGE1DIR))
+	$(call install_files,$(filter-out %.preset,$(wildcard units/*.*)),$(UNITDIR))
+	$(call install_files,$(wildcard units/*.preset),$(PRESETDIR))
+	$(call install_files,$(wildcard packaging/tmpfiles.d/*.conf),$(TMPFILESDIR))
+	$(call install_files,$(wildcard packaging/man/*.1),$(SHARE)/man/man1)
+	$(call install_files,$(wildcard packaging/man/*.5),$(SHARE)/man/man5)
+	$(call install_files,$(wildcard packaging/man/*.8),$(SHARE)/man/man8)
+	$(call install_files,$(wildcard packaging/completions/rocket.bash),$(SHARE)/bash-completion/completions)
+	$(call install_files,$(wildcard packaging/completions/_rocket),$(SHARE)/zsh/vendor-completions)
+	$(call install_files,$(wildcard packaging/completions/rocket.fish),$(SHARE)/fish/vendor_completions.d)
+	$(call install_files,$(wildcard README.md LICENSE-* docs/*.md),$(SHARE)/doc/rocket)
