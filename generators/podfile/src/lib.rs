@@ -5,14 +5,19 @@
 //! line and column: as many as one pass finds. Keys that exist and that this release does not
 //! support are diagnostics too.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod app;
 mod diagnostic;
+mod grammar;
 mod limits;
+mod merge;
 mod pod;
+mod read;
 mod search;
-// The readers that use all of it come with the next change.
-#[allow(dead_code, unused_imports)]
+mod suggest;
+mod support;
+mod tree;
 mod values;
 
 pub use app::{
@@ -33,12 +38,7 @@ use std::path::Path;
 
 /// Reads the text of one pod file; `file_name` is what diagnostics call it.
 pub fn parse(file_name: &Path, text: &str) -> Result<PodFile, Vec<Diagnostic>> {
-    let _ = text;
-    Err(vec![Diagnostic {
-        file: file_name.to_owned(),
-        line: 1,
-        column: 1,
-        message: "pod files are not read yet".to_owned(),
-        hint: None,
-    }])
+    let mut sources = tree::Sources::default();
+    sources.add(file_name.to_owned(), text.to_owned());
+    search::merged(&sources, 1).map_err(|problems| sources.diagnostics(problems))
 }

@@ -1,9 +1,18 @@
 //! Where pod files lie, and which of them count.
 
 use crate::diagnostic::Diagnostic;
+use crate::merge;
 use crate::pod::PodFile;
+use crate::read;
+use crate::support::NOT_SUPPORTED;
+use crate::tree::{self, Node, Pos, Problem, Sources, Value};
+use crate::values::name::{is_name, parse_instance};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A pod file with its drop-ins, read and merged.
@@ -77,19 +86,220 @@ impl std::error::Error for LoadError {
     }
 }
 
+/// The largest file that is read.
+const LARGEST: u64 = 1 << 20;
+
+/// A file of the search path.
+enum Found {
+    /// An empty file, or a link to /dev/null.
+    Mask,
+    /// A text.
+    Text(String),
+}
+
 /// Reads the pod file of `name` and its drop-ins from the directories of `dirs`, most important
-/// first.
+/// first. `name` may be `web@1`, which is an instance of `web@.toml`.
 pub fn load(dirs: &[PathBuf], name: &str) -> Result<Loaded, LoadError> {
-    Err(LoadError::NotFound { name: name.to_owned(), dirs: dirs.to_vec() })
+    let instance = parse_instance(name).ok_or_else(|| LoadError::BadName(name.to_owned()))?;
+    let at = if instance.instance.is_some() { "@" } else { "" };
+    let file_name = format!("{}{at}.toml", instance.name);
+    let mut merge = Merge::default();
+    for dir in dirs {
+        let path = dir.join(&file_name);
+        match read_source(&path)? {
+            None => continue,
+            Some(Found::Mask) => return Err(LoadError::Masked(path)),
+            Some(Found::Text(text)) => {
+                merge.add(&file_name, path, text);
+                break;
+            }
+        }
+    }
+    if merge.paths.is_empty() {
+        return Err(LoadError::NotFound { name: name.to_owned(), dirs: dirs.to_vec() });
+    }
+    if instance.instance.is_some() {
+        let pos = Pos { file: 0, offset: 0 };
+        let message = format!("a template, {file_name}, {NOT_SUPPORTED}");
+        let problem = Problem { pos, message, hint: None };
+        return Err(LoadError::Invalid(merge.sources.diagnostics(vec![problem])));
+    }
+    let drop_in_dir = format!("{file_name}.d");
+    for (drop_in, path) in drop_ins(dirs, &drop_in_dir)? {
+        if let Some(Found::Text(text)) = read_source(&path)? {
+            merge.add(&format!("{drop_in_dir}/{drop_in}"), path, text);
+        }
+    }
+    merge.finish(Some(name.to_owned()))
 }
 
 /// Reads one pod file that lies anywhere, without drop-ins.
 pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
-    Err(LoadError::Unreadable { path: path.to_owned(), error: io::ErrorKind::NotFound.into() })
+    let text = match read_source(path)? {
+        Some(Found::Text(text)) => text,
+        Some(Found::Mask) => return Err(LoadError::Masked(path.to_owned())),
+        None => return Err(unreadable(path, io::ErrorKind::NotFound.into())),
+    };
+    let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let name = file_name.strip_suffix(".toml").filter(|name| is_name(name)).map(str::to_owned);
+    let mut merge = Merge::default();
+    merge.add(&file_name, path.to_owned(), text);
+    merge.finish(name)
 }
 
 /// Names of the pods that `dirs` have, sorted; templates end with `@`. Masked ones are left out.
 pub fn list(dirs: &[PathBuf]) -> Result<Vec<String>, LoadError> {
-    let _ = dirs;
-    Ok(Vec::new())
+    let files = first_of_each(dirs, Path::new(""))?;
+    let mut names = Vec::new();
+    for (file, path) in files {
+        let Some(stem) = file.strip_suffix(".toml") else { continue };
+        if is_name(stem.strip_suffix('@').unwrap_or(stem)) && !is_mask(&path)? {
+            names.push(stem.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The files that become one pod file.
+#[derive(Default)]
+struct Merge {
+    sources: Sources,
+    paths: Vec<PathBuf>,
+    digest: Sha256,
+}
+
+impl Merge {
+    fn add(&mut self, name: &str, path: PathBuf, text: String) {
+        // Lengths in front, so that no two sequences of names and bytes look alike.
+        for part in [name, &text] {
+            self.digest.update((part.len() as u64).to_le_bytes());
+            self.digest.update(part);
+        }
+        self.sources.add(path.clone(), text);
+        self.paths.push(path);
+    }
+
+    fn finish(self, name: Option<String>) -> Result<Loaded, LoadError> {
+        match merged(&self.sources, self.paths.len()) {
+            Ok(pod) => {
+                let digest = hex(&self.digest.finalize());
+                Ok(Loaded { name, pod, digest, sources: self.paths })
+            }
+            Err(problems) => Err(LoadError::Invalid(self.sources.diagnostics(problems))),
+        }
+    }
+}
+
+/// Parses, merges and reads the files of `sources`.
+pub(crate) fn merged(sources: &Sources, files: usize) -> Result<PodFile, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut tree: Option<Node> = None;
+    for file in 0..files {
+        match (tree::parse(sources.text(file), file), &mut tree) {
+            (Err(found), _) => problems.extend(found),
+            (Ok(first), None) => tree = Some(first),
+            (Ok(drop_in), Some(Node { value: Value::Table(base), .. })) => {
+                if let Value::Table(drop_in) = drop_in.value {
+                    merge::merge(base, drop_in, &mut problems);
+                }
+            }
+            (Ok(_), Some(_)) => {}
+        }
+    }
+    // Half a tree would only give errors that come from the missing half.
+    let Some(tree) = tree.filter(|_| problems.is_empty()) else { return Err(problems) };
+    read::read(&tree)
+}
+
+/// The drop-ins in the order they apply: by file name, one of a higher directory in place of one
+/// of the same name below.
+fn drop_ins(dirs: &[PathBuf], drop_in_dir: &str) -> Result<Vec<(String, PathBuf)>, LoadError> {
+    let files = first_of_each(dirs, Path::new(drop_in_dir))?;
+    Ok(files
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".toml") && !name.starts_with('.'))
+        .collect())
+}
+
+/// Every file name below `dirs`/`below`, with the path in the first directory that has it.
+fn first_of_each(dirs: &[PathBuf], below: &Path) -> Result<BTreeMap<String, PathBuf>, LoadError> {
+    let mut files = BTreeMap::new();
+    for dir in dirs {
+        let dir = if below.as_os_str().is_empty() { dir.clone() } else { dir.join(below) };
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
+            entries => entries.map_err(|error| unreadable(&dir, error))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(&dir, error))?;
+            // A name that is not UTF-8 is no pod's and no drop-in's.
+            if let Ok(name) = entry.file_name().into_string() {
+                files.entry(name).or_insert_with(|| entry.path());
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Reads a file; `None` = there is none.
+fn read_source(path: &Path) -> Result<Option<Found>, LoadError> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+            return Ok(None);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+        metadata => metadata.map_err(|error| unreadable(path, error))?,
+    };
+    if masks(&metadata) {
+        return Ok(Some(Found::Mask));
+    }
+    // Opening anything else could block for ever.
+    if !metadata.is_file() {
+        return Err(unreadable(path, io::Error::other("it is not a regular file")));
+    }
+    if metadata.len() > LARGEST {
+        return Err(unreadable(path, io::Error::other("it is larger than 1 MiB")));
+    }
+    let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(Found::Text(text))),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
+            let (line, column) = tree::line_and_column(&text, valid);
+            Err(LoadError::Invalid(vec![Diagnostic {
+                file: path.to_owned(),
+                line,
+                column,
+                message: "the file is not UTF-8 from here on".to_owned(),
+                hint: None,
+            }]))
+        }
+    }
+}
+
+fn is_mask(path: &Path) -> Result<bool, LoadError> {
+    match fs::metadata(path) {
+        // A dangling link is a file that cannot be read, and that is said when it is loaded.
+        Err(_) => Ok(false),
+        Ok(metadata) => Ok(masks(&metadata)),
+    }
+}
+
+fn masks(metadata: &fs::Metadata) -> bool {
+    /// Major 1, minor 3.
+    const DEV_NULL: u64 = 0x103;
+    (metadata.is_file() && metadata.len() == 0)
+        || (metadata.file_type().is_char_device() && metadata.rdev() == DEV_NULL)
+}
+
+fn unreadable(path: &Path, error: io::Error) -> LoadError {
+    LoadError::Unreadable { path: path.to_owned(), error }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }

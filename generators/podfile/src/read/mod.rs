@@ -1,0 +1,11 @@
+//! From the tree to the types. Every reader takes what is right, reports what is wrong at its
+//! place, and goes on: one pass finds all there is to find.
+
+mod app;
+mod check;
+mod limits;
+mod parts;
+mod pod;
+mod section;
+
+pub(crate) use pod::read;

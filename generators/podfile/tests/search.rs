@@ -1,0 +1,212 @@
+//! The search path: precedence, masks, drop-ins, digests, positions.
+#![allow(clippy::unwrap_used)]
+
+use rocket_podfile::{LoadError, list, load, load_file};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const POD: &str = "network = \"none\"\n[app.web]\nimage = \"low\"\nexec = [\"/a\", \"b\"]\n\
+                   environment = { A = \"1\", B = \"2\" }\n";
+
+struct Host {
+    _dir: TempDir,
+    dirs: Vec<PathBuf>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs: Vec<_> = ["etc", "run", "usr"].iter().map(|d| dir.path().join(d)).collect();
+        for dir in &dirs {
+            fs::create_dir(dir).unwrap();
+        }
+        Self { _dir: dir, dirs }
+    }
+
+    /// Writes `path`, which begins with `etc/`, `run/` or `usr/`.
+    fn file(&self, path: &str, text: &str) -> PathBuf {
+        let (top, rest) = path.split_once('/').unwrap();
+        let path = self.dirs.iter().find(|d| d.ends_with(top)).unwrap().join(rest);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn image(&self) -> String {
+        load(&self.dirs, "web").unwrap().pod.apps[0].image.clone()
+    }
+
+    fn digest(&self) -> String {
+        load(&self.dirs, "web").unwrap().digest
+    }
+}
+
+#[test]
+fn the_highest_directory_wins() {
+    let host = Host::new();
+    assert!(matches!(load(&host.dirs, "web"), Err(LoadError::NotFound { .. })));
+    host.file("usr/web.toml", POD);
+    assert_eq!(host.image(), "low");
+    host.file("run/web.toml", &POD.replace("low", "middle"));
+    assert_eq!(host.image(), "middle");
+    host.file("etc/web.toml", &POD.replace("low", "high"));
+    assert_eq!(host.image(), "high");
+    assert_eq!(list(&host.dirs).unwrap(), ["web"]);
+}
+
+#[test]
+fn empty_files_and_links_to_dev_null_mask() {
+    let host = Host::new();
+    host.file("usr/web.toml", POD);
+    host.file("usr/db.toml", POD);
+    let mask = host.file("etc/web.toml", "");
+    symlink("/dev/null", host.dirs[1].join("db.toml")).unwrap();
+    for name in ["web", "db"] {
+        assert!(matches!(load(&host.dirs, name), Err(LoadError::Masked(_))), "{name}");
+    }
+    assert_eq!(list(&host.dirs).unwrap(), Vec::<String>::new());
+    fs::remove_file(mask).unwrap();
+    assert_eq!(list(&host.dirs).unwrap(), ["web"]);
+}
+
+#[test]
+fn drop_ins_merge_in_order_of_file_name() {
+    let host = Host::new();
+    host.file("usr/web.toml", POD);
+    host.file("etc/web.toml.d/20-b.toml", "[app.web]\nimage = \"b\"\nenvironment = { B = \"3\" }");
+    host.file("run/web.toml.d/10-a.toml", "[app.web]\nimage = \"a\"\nexec = [\"/x\"]");
+    host.file(
+        "usr/web.toml.d/30-c.toml",
+        "unset = [\"app.web.environment.A\"]\ndescription = \"c\"",
+    );
+    host.file("usr/web.toml.d/notes.txt", "not a drop-in");
+    let loaded = load(&host.dirs, "web").unwrap();
+    let web = &loaded.pod.apps[0];
+    assert_eq!(web.image, "b", "scalars replace");
+    assert_eq!(web.exec.as_ref().unwrap(), &["/x"], "lists replace");
+    assert_eq!(web.environment, [("B".to_owned(), "3".to_owned())], "tables merge, unset clears");
+    assert_eq!(loaded.pod.description.as_deref(), Some("c"));
+    let names: Vec<_> =
+        loaded.sources.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["web.toml", "10-a.toml", "20-b.toml", "30-c.toml"]);
+}
+
+#[test]
+fn a_drop_in_of_a_higher_directory_replaces_or_masks_its_namesake() {
+    let host = Host::new();
+    host.file("usr/web.toml", POD);
+    host.file("usr/web.toml.d/10-a.toml", "[app.web]\nimage = \"vendor\"");
+    assert_eq!(host.image(), "vendor");
+    let over = host.file("etc/web.toml.d/10-a.toml", "[app.web]\nimage = \"admin\"");
+    assert_eq!(host.image(), "admin");
+    fs::write(&over, "").unwrap();
+    assert_eq!(host.image(), "low");
+}
+
+#[test]
+fn unset_clears_before_the_drop_in_sets() {
+    let host = Host::new();
+    host.file("usr/web.toml", POD);
+    host.file(
+        "etc/web.toml.d/1.toml",
+        "unset = [\"app.web.environment\", \"app.web.exec\"]\n[app.web]\nenvironment = { C = \"4\" }",
+    );
+    let pod = load(&host.dirs, "web").unwrap().pod;
+    assert_eq!(pod.apps[0].environment, [("C".to_owned(), "4".to_owned())]);
+    assert_eq!(pod.apps[0].exec, None);
+}
+
+fn complaints(result: Result<rocket_podfile::Loaded, LoadError>, base: &Path) -> Vec<String> {
+    match result {
+        Err(LoadError::Invalid(all)) => {
+            all.iter().map(|d| d.to_string().replace(&format!("{}/", base.display()), "")).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn positions_name_the_file_of_the_value() {
+    let host = Host::new();
+    host.file("usr/web.toml", POD);
+    host.file("usr/web.toml.d/1.toml", "[app.web]\nstop-timeout = \"x\"\nunknown = 1");
+    host.file("etc/web.toml.d/2.toml", "unset = [\"app.web.exce\", 3, \"a..b\"]");
+    let base = host.dirs[0].parent().unwrap();
+    // Errors of reading come when merging went well.
+    let merge = complaints(load(&host.dirs, "web"), base);
+    assert_eq!(
+        merge,
+        [
+            "etc/web.toml.d/2.toml:1:10: no key is called \"app.web.exce\"",
+            "etc/web.toml.d/2.toml:1:26: a key is written as a string, not a number",
+            "etc/web.toml.d/2.toml:1:29: \"a..b\" is not a key",
+        ]
+    );
+    fs::remove_file(host.dirs[0].join("web.toml.d/2.toml")).unwrap();
+    let read = complaints(load(&host.dirs, "web"), base);
+    assert!(
+        read[0].starts_with("usr/web.toml.d/1.toml:2:16: \"x\" is not a time span"),
+        "{read:?}"
+    );
+    assert!(read[1].starts_with("usr/web.toml.d/1.toml:3:1: unknown key"), "{read:?}");
+    fs::write(host.dirs[2].join("web.toml"), b"network = \"none\"\nd = \"\xff\"").unwrap();
+    let utf8 = complaints(load(&host.dirs, "web"), base);
+    assert_eq!(utf8, ["usr/web.toml:2:6: the file is not UTF-8 from here on"]);
+}
+
+#[test]
+fn the_digest_follows_names_and_bytes() {
+    let host = Host::new();
+    host.file("usr/web.toml", POD);
+    let first = host.digest();
+    assert_eq!(first.len(), 64);
+    assert_eq!(first, host.digest());
+    // The same file in another directory is the same pod.
+    host.file("etc/web.toml", POD);
+    assert_eq!(first, host.digest());
+    host.file("etc/web.toml", &format!("{POD}# a comment\n"));
+    assert_ne!(first, host.digest());
+    host.file("etc/web.toml", POD);
+    host.file("run/web.toml.d/1.toml", "description = \"x\"");
+    let with = host.digest();
+    assert_ne!(first, with);
+    fs::rename(host.dirs[1].join("web.toml.d/1.toml"), host.dirs[1].join("web.toml.d/2.toml"))
+        .unwrap();
+    assert_ne!(with, host.digest());
+}
+
+#[test]
+fn names_templates_and_odd_files() {
+    let host = Host::new();
+    for name in ["", "Web", "../web", "a@b@c", "web.toml"] {
+        assert!(matches!(load(&host.dirs, name), Err(LoadError::BadName(_))), "{name}");
+    }
+    assert!(matches!(load(&host.dirs, "web@1"), Err(LoadError::NotFound { .. })));
+    host.file("usr/web@.toml", POD);
+    host.file("usr/Not-A-Name.toml", POD);
+    assert_eq!(list(&host.dirs).unwrap(), ["web@"]);
+    let error = load(&host.dirs, "web@1").unwrap_err().to_string();
+    assert!(error.contains("a template, web@.toml, is not supported by this release"), "{error}");
+
+    fs::create_dir(host.dirs[0].join("dir.toml")).unwrap();
+    assert!(matches!(load(&host.dirs, "dir"), Err(LoadError::Unreadable { .. })));
+    symlink("nowhere", host.dirs[0].join("dangling.toml")).unwrap();
+    assert!(matches!(load(&host.dirs, "dangling"), Err(LoadError::Unreadable { .. })));
+    host.file("etc/huge.toml", &"#".repeat((1 << 20) + 1));
+    assert!(matches!(load(&host.dirs, "huge"), Err(LoadError::Unreadable { .. })));
+}
+
+#[test]
+fn a_file_anywhere_is_read_alone() {
+    let host = Host::new();
+    let path = host.file("etc/web.toml", POD);
+    host.file("etc/web.toml.d/1.toml", "broken");
+    let loaded = load_file(&path).unwrap();
+    assert_eq!(loaded.name.as_deref(), Some("web"));
+    assert_eq!(loaded.sources, [path]);
+    let odd = host.file("etc/My Pod.toml", POD);
+    assert_eq!(load_file(&odd).unwrap().name, None);
+    assert!(matches!(load_file(Path::new("/no/such.toml")), Err(LoadError::Unreadable { .. })));
+}
