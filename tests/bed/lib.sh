@@ -17,6 +17,16 @@ need() {
     [ ${#missing[@]} = 0 ] || die "missing: ${missing[*]} (tests/setup installs what is needed)"
 }
 
+# The Debian release of this machine, and so of what is built on it: a bed whose C library is older
+# could not run it. Elsewhere the oldest that rocket supports.
+debian_release() {
+    # shellcheck source=/dev/null
+    case $(. /etc/os-release && echo "${ID:-}-${VERSION_CODENAME:-}") in
+    debian-trixie) echo trixie ;;
+    *) echo bookworm ;;
+    esac
+}
+
 # A directory of this bed's own, with a lock that tells the living from the dead; those of beds
 # that were killed before they could clean up are removed here.
 bed_directory() {
@@ -32,6 +42,17 @@ bed_directory() {
     flock "$lock"
     mkdir "$dir/install" "$dir/state"
     chmod 700 "$dir/state"
+}
+
+# Removes what a bed leaves: its cgroup, once the last process is gone, and its directory.
+remove_bed() {
+    local cgroup tries=0
+    if cgroup=$(cat "$1/cgroup" 2>/dev/null) && [ -d "$cgroup" ]; then
+        echo 1 >"$cgroup/cgroup.kill" 2>/dev/null || true
+        while grep -q '^populated 1' "$cgroup/cgroup.events" && [ $((tries++)) -lt 500 ]; do sleep 0.01; done
+        find "$cgroup" -depth -type d -exec rmdir {} +
+    fi
+    rm -rf --one-file-system "$1"
 }
 
 # What the bed tests is what `make install` installs, only built faster (profile `quick`).

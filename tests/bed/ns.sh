@@ -68,14 +68,3 @@ bed_end() {
     [ -z "${launcher:-}" ] || { kill -KILL "$launcher" && wait "$launcher"; } 2>/dev/null || true
     remove_bed "$dir"
 }
-
-# Removes what a bed leaves: its cgroup, once the last process is gone, and its directory.
-remove_bed() {
-    local cgroup tries=0
-    if cgroup=$(cat "$1/cgroup" 2>/dev/null) && [ -d "$cgroup" ]; then
-        echo 1 >"$cgroup/cgroup.kill" 2>/dev/null || true
-        while grep -q '^populated 1' "$cgroup/cgroup.events" && [ $((tries++)) -lt 500 ]; do sleep 0.01; done
-        find "$cgroup" -depth -type d -exec rmdir {} +
-    fi
-    rm -rf --one-file-system "$1"
-}
