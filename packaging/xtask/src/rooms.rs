@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What each room must not import. `cli` and `launch` see everything; nothing sees them.
 const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("files", &["config", "host", "image", "pod", "systemd", "launch", "cli"]),
     ("config", &["image", "pod", "systemd", "launch", "cli"]),
     ("host", &["image", "pod", "systemd", "launch", "cli"]),
     ("image", &["pod", "systemd", "launch", "cli"]),
