@@ -1,5 +1,18 @@
-//! The only room with `unsafe` and raw system calls: typed wrappers over rustix and libc, one file an area.
+//! The only room with `unsafe` and raw system calls: typed wrappers over rustix and libc, one file
+//! an area.
 //!
 //! Policy never lives here; a function does one thing to the kernel and says how it can fail.
+#![allow(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod clone;
+mod error;
+pub mod fds;
+pub mod mount;
+pub mod pidfd;
 pub mod root;
+pub mod signal;
+pub mod spawn;
+pub mod tty;
+
+pub use error::{Error, Result};
