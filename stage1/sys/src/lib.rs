@@ -5,12 +5,16 @@
 #![allow(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod caps;
 pub mod clone;
 mod error;
 pub mod fds;
 pub mod mount;
+pub mod net;
 pub mod pidfd;
+pub mod proc;
 pub mod root;
+pub mod seccomp;
 pub mod signal;
 pub mod spawn;
 pub mod tty;
