@@ -5,7 +5,6 @@
 //! line and column: as many as one pass finds. Keys that exist and that this release does not
 //! support are diagnostics too.
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod app;
 mod diagnostic;

@@ -321,7 +321,7 @@ fn one_pass_finds_everything_in_the_order_of_writing() {
         .iter()
         .map(|complaint| complaint.split(": ").next().unwrap().to_owned())
         .collect();
-    assert_eq!(lines, ["1:1", "2:11", "3:1", "4:1", "5:16", "7:8", "9:10"]);
+    assert_eq!(lines, ["1:1", "2:11", "4:1", "5:16", "7:8", "9:10"]);
 }
 
 #[test]

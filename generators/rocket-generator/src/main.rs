@@ -1,2 +1,79 @@
-//! `rocket-generator`: pod files to systemd drop-ins.
-fn main() {}
+//! `rocket-generator`: pod files to drop-ins of `rocket@.service`.
+//!
+//! systemd runs it at boot and at each `daemon-reload`, before it loads units, and waits for it. So
+//! it reads pod files, writes the directory it is given, talks to nobody, gives the same bytes for
+//! the same files, and always succeeds: what is wrong with one pod is said when that pod starts.
+#![forbid(unsafe_code)]
+
+mod drop_in;
+mod fail;
+mod log;
+mod output;
+mod unit_text;
+
+use output::Output;
+use rocket_podfile::LoadError;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where pod files lie, most important first. `ROCKET_POD_FILE_PATH`, separated by colons, says
+/// otherwise.
+const POD_FILES: [&str; 3] = ["/etc/rocket/pods", "/run/rocket/pods", "/usr/lib/rocket/pods"];
+
+/// This program, where packages put it; only used when /proc cannot tell.
+const INSTALLED: &str = "/usr/lib/systemd/system-generators/rocket-generator";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    match arguments.split_first() {
+        Some((mode, messages)) if mode == "--fail" => fail::fail(messages),
+        Some((normal, _)) => {
+            // Pods of users have no generator yet.
+            if env::var_os("SYSTEMD_SCOPE").as_deref() != Some(OsStr::new("user")) {
+                generate(&search_path(), Path::new(normal));
+            }
+            ExitCode::SUCCESS
+        }
+        None => {
+            log::problem("usage: rocket-generator NORMAL-DIR [EARLY-DIR LATE-DIR]");
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn search_path() -> Vec<PathBuf> {
+    match env::var_os("ROCKET_POD_FILE_PATH").filter(|path| !path.is_empty()) {
+        Some(path) => env::split_paths(&path).collect(),
+        None => POD_FILES.iter().map(PathBuf::from).collect(),
+    }
+}
+
+/// Writes the drop-ins of all pods that `dirs` have below `normal`.
+fn generate(dirs: &[PathBuf], normal: &Path) {
+    let generator = env::current_exe().unwrap_or_else(|_| PathBuf::from(INSTALLED));
+    let names = match rocket_podfile::list(dirs) {
+        Ok(names) => names,
+        Err(error) => return log::problem(&error.to_string()),
+    };
+    let output = Output::new(normal);
+    for name in names {
+        if name.ends_with('@') {
+            log::problem(&format!("{name}.toml: templates are not supported by this release"));
+            continue;
+        }
+        let text = match rocket_podfile::load(dirs, &name) {
+            Ok(loaded) => drop_in::of_pod(&name, &loaded),
+            // It went away since it was listed.
+            Err(LoadError::Masked(_) | LoadError::NotFound { .. }) => continue,
+            Err(error) => {
+                log::problem(&error.to_string());
+                drop_in::of_error(&generator, &error)
+            }
+        };
+        if let Err(error) = output.drop_in(&name, &text) {
+            log::problem(&format!("cannot write the drop-in of the pod {name}: {error}"));
+        }
+    }
+}

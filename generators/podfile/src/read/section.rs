@@ -116,6 +116,8 @@ pub(crate) struct Section<'a> {
     pub(crate) report: &'a Report,
     table: &'a Table,
     pub(crate) pos: Pos,
+    /// Keys that misspelt ones were taken for.
+    meant: Vec<String>,
 }
 
 impl<'a> Section<'a> {
@@ -130,14 +132,17 @@ impl<'a> Section<'a> {
             report.expected(node, name, "a table");
             return None;
         };
+        let mut meant = Vec::new();
         for (key, entry) in &table.entries {
             if !keys.contains(&key.as_str()) {
+                let near = suggest::nearest(key, keys);
+                meant.extend(near.map(str::to_owned));
                 let place = if name.is_empty() {
                     "at the top of the file".to_owned()
                 } else {
                     format!("in [{name}]")
                 };
-                let hint = match suggest::nearest(key, keys) {
+                let hint = match near {
                     _ if key == merge::UNSET => {
                         Some("unset clears keys from a drop-in, in NAME.toml.d".to_owned())
                     }
@@ -147,7 +152,7 @@ impl<'a> Section<'a> {
                 report.error_with(entry.key, format!("unknown key {key:?} {place}"), hint);
             }
         }
-        Some(Self { report, table, pos: node.pos })
+        Some(Self { report, table, pos: node.pos, meant })
     }
 
     /// Whether the table has no key at all.
@@ -165,8 +170,11 @@ impl<'a> Section<'a> {
         Section::open(self.report, self.node(key)?, name, keys)
     }
 
-    /// Reports that `key` has to be there.
+    /// Reports that `key` has to be there, unless a misspelt key was reported in its place.
     pub(crate) fn missing(&self, key: &str, hint: &str) {
+        if self.meant.iter().any(|meant| meant == key) {
+            return;
+        }
         let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
         self.report.error_with(self.pos, format!("the key {key:?} is missing"), hint);
     }

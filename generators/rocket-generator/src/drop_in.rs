@@ -1,0 +1,119 @@
+//! From a pod file to its drop-in: data in, text out.
+
+use crate::unit_text::UnitText;
+use rocket_podfile::{Diagnostic, LoadError, Loaded, VolumeKind};
+use std::path::Path;
+
+/// EX_CONFIG: what a broken pod file ends with. The template does not restart it.
+pub const BROKEN: u8 = 78;
+
+/// The most diagnostics that a drop-in carries.
+const MOST: usize = 20;
+
+/// The drop-in of a pod file that is right.
+pub fn of_pod(name: &str, loaded: &Loaded) -> String {
+    let pod = &loaded.pod;
+    let mut unit = UnitText::default();
+    header(&mut unit, loaded.sources.iter().map(|path| path.as_path()));
+
+    unit.section("Unit");
+    source(&mut unit, loaded.sources.first().map(|path| path.as_path()));
+    if let Some(description) = pod.description.as_deref().filter(|text| !text.is_empty()) {
+        unit.text("Description", description);
+    }
+    let lists = [
+        ("After", &pod.unit.after),
+        ("Before", &pod.unit.before),
+        ("Requires", &pod.unit.requires),
+        ("Wants", &pod.unit.wants),
+        ("Conflicts", &pod.unit.conflicts),
+    ];
+    for (key, units) in lists {
+        if !units.is_empty() {
+            // Unit names keep their backslashes here: nothing is quoted, nothing has to be.
+            unit.plain(key, &units.join(" "));
+        }
+    }
+    for volume in &pod.volumes {
+        if let VolumeKind::Host { source, .. } = &volume.kind
+            && let Some(path) = source.to_str()
+        {
+            unit.words("RequiresMountsFor", [path]);
+        }
+    }
+
+    unit.section("Service");
+    unit.plain("Environment", &format!("ROCKET_POD_DIGEST={}", loaded.digest));
+    unit.plain("LogExtraFields", &format!("ROCKET_POD={name}"));
+    if let Some(slice) = &pod.unit.slice {
+        unit.plain("Slice", slice);
+    }
+    for (key, value) in pod.limits.unit_properties() {
+        // Devices are paths, in which specifiers are expanded; the other values have none.
+        if key.starts_with("IO") && value.starts_with('/') {
+            unit.text(key, &value);
+        } else {
+            unit.plain(key, &value);
+        }
+    }
+    unit.plain("Restart", pod.unit.restart.as_str());
+    unit.plain("RestartSec", &pod.unit.restart_sec.to_string());
+    unit.plain("TimeoutStartSec", &pod.unit.start_timeout.to_string());
+    unit.plain("TimeoutStopSec", &pod.stop_timeout().to_string());
+    unit.finish()
+}
+
+/// The drop-in of a pod file that is wrong: its start fails with what is wrong, instead of the
+/// unit's not being found. `generator` is this program.
+pub fn of_error(generator: &Path, error: &LoadError) -> String {
+    let (file, complaints) = match error {
+        LoadError::Invalid(diagnostics) => {
+            (diagnostics.first().map(|d| d.file.as_path()), complaints(diagnostics))
+        }
+        LoadError::Unreadable { path, error: why } => {
+            (Some(path.as_path()), vec![format!("{}: cannot be read: {why}", path.display())])
+        }
+        other => (None, vec![other.to_string()]),
+    };
+    let mut unit = UnitText::default();
+    header(&mut unit, file);
+    unit.section("Unit");
+    source(&mut unit, file);
+    unit.section("Service");
+    unit.reset("ExecStart");
+    let generator = generator.to_string_lossy();
+    let mut words: Vec<&str> = vec![&generator, "--fail"];
+    words.extend(complaints.iter().map(String::as_str));
+    unit.command("ExecStart", &words);
+    unit.plain("Restart", "no");
+    unit.finish()
+}
+
+fn complaints(diagnostics: &[Diagnostic]) -> Vec<String> {
+    let mut all: Vec<String> = diagnostics
+        .iter()
+        .take(MOST)
+        .map(|diagnostic| match &diagnostic.hint {
+            None => diagnostic.to_string(),
+            Some(hint) => format!("{diagnostic} ({hint})"),
+        })
+        .collect();
+    if diagnostics.len() > MOST {
+        all.push(format!("and {} more", diagnostics.len() - MOST));
+    }
+    all
+}
+
+fn header<'a>(unit: &mut UnitText, sources: impl IntoIterator<Item = &'a Path>) {
+    unit.comment("Written by rocket-generator; a change here is lost at the next daemon-reload.");
+    for path in sources {
+        unit.comment(&format!("from {}", path.display()));
+    }
+}
+
+/// systemd says "daemon-reload" when this file is newer than what was loaded.
+fn source(unit: &mut UnitText, path: Option<&Path>) {
+    if let Some(path) = path.and_then(Path::to_str) {
+        unit.text("SourcePath", path);
+    }
+}
