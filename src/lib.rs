@@ -13,4 +13,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod files;
+pub mod host;
 pub mod image;
+pub mod launch;
+pub mod pod;
+pub mod systemd;

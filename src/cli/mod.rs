@@ -1,9 +1,16 @@
 //! Words, not kernels: the command line, its output and its errors. One verb a file.
 
+pub mod enter;
 pub mod error;
 pub mod fetch;
+pub mod gc;
 pub mod image;
+pub mod input;
+pub mod list;
+pub mod logs;
 pub mod output;
+pub mod run;
+pub mod stop;
 
 use crate::config::paths::{DEFAULT_STATE, Paths};
 use clap::{Parser, Subcommand};
@@ -26,6 +33,30 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a pod in the foreground, or with --detach in the background.
+    Run(Box<run::RunArgs>),
+    /// Make a pod and do not run it yet; prints its UUID.
+    Prepare(Box<run::PrepareArgs>),
+    /// Run a prepared pod.
+    RunPrepared(run::RunPreparedArgs),
+    /// Start the units of pod files.
+    Start(stop::NameArgs),
+    /// Stop running pods, in order.
+    Stop(stop::StopArgs),
+    /// Restart the units of pod files.
+    Restart(stop::NameArgs),
+    /// List pods.
+    List(list::ListArgs),
+    /// Say how a pod fares.
+    Status(list::StatusArgs),
+    /// Show what a pod's apps wrote.
+    Logs(logs::LogsArgs),
+    /// Run a command inside a running app.
+    Enter(enter::EnterArgs),
+    /// Remove pods that do not run.
+    Rm(gc::RmArgs),
+    /// Remove what dead pods left.
+    Gc(gc::GcArgs),
     /// Bring an image into the store.
     Fetch(fetch::FetchArgs),
     /// Pack, list and remove images.
@@ -38,15 +69,27 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return error::usage(&error),
     };
-    match run(cli) {
+    match dispatch(cli) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Failure> {
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let paths = Paths::new(cli.state_dir);
     match cli.command {
+        Command::Run(args) => run::run(&paths, *args),
+        Command::Prepare(args) => run::prepare(&paths, *args),
+        Command::RunPrepared(args) => run::run_prepared(&paths, args),
+        Command::Start(args) => stop::start(&args),
+        Command::Stop(args) => stop::stop(&paths, &args),
+        Command::Restart(args) => stop::restart(&args),
+        Command::List(args) => list::list(&paths, args),
+        Command::Status(args) => list::status(&paths, args),
+        Command::Logs(args) => logs::run(&paths, &args),
+        Command::Enter(args) => enter::run(&paths, args),
+        Command::Rm(args) => gc::rm(&paths, &args),
+        Command::Gc(args) => gc::gc(&paths, &args),
         Command::Fetch(args) => fetch::run(&paths, args),
         Command::Image(args) => image::run(&paths, args),
     }

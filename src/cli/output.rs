@@ -46,3 +46,22 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) {
         line(&mut row.iter().map(String::as_str));
     }
 }
+
+/// Prints a JSON value, indented.
+pub fn json(value: &serde_json::Value) {
+    data(&format!("{value:#}"));
+}
+
+/// How long ago a time in milliseconds since 1970 was, in words.
+pub fn age(then_ms: u64) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let seconds = now.saturating_sub(then_ms / 1000);
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}

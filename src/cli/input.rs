@@ -1,0 +1,242 @@
+//! What `run` and `prepare` take: an image on the command line, a file, or a pod file by name.
+
+use crate::cli::error::Failure;
+use crate::config::paths::{POD_FILES, Paths};
+use crate::image::Store;
+use crate::pod::directory::{Pod, Prepared};
+use crate::pod::name::{NameLock, PodName};
+use crate::pod::prepare::{self, PrepareError, Request};
+use rocket_podfile::{Diagnostic, LoadError, PodFile};
+use std::path::PathBuf;
+
+/// Options that say which pod.
+#[derive(Debug, clap::Args)]
+pub struct PodInput {
+    /// Image to run as a pod of one app.
+    #[arg(value_name = "REF", required_unless_present_any = ["file", "pod"], conflicts_with_all = ["file", "pod"])]
+    pub image: Option<String>,
+    /// Arguments for the app, after its own.
+    #[arg(last = true, value_name = "ARG", conflicts_with_all = ["file", "pod"])]
+    pub args: Vec<String>,
+    /// Take the pod from this pod file.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "pod")]
+    pub file: Option<PathBuf>,
+    /// Take the pod from the pod file of this name in the search path.
+    #[arg(long, value_name = "NAME")]
+    pub pod: Option<String>,
+    /// Name of the pod; that of the pod file where there is one, else none.
+    #[arg(long, value_name = "NAME", conflicts_with = "pod")]
+    pub name: Option<String>,
+    /// Network of a pod made from an image: host, or none (loopback only).
+    #[arg(long, value_name = "NET", default_value = "none", conflicts_with_all = ["file", "pod"])]
+    pub network: NetworkArg,
+    /// Program to run instead of the image's own.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["file", "pod"])]
+    pub exec: Option<String>,
+    /// Variable for the app, NAME=value.
+    #[arg(short, long, value_name = "NAME=VALUE", conflicts_with_all = ["file", "pod"])]
+    pub env: Vec<String>,
+    /// User of the app: a name of the image, or a number.
+    #[arg(long, value_name = "USER", conflicts_with_all = ["file", "pod"])]
+    pub user: Option<String>,
+    /// Report instead of refuse limits that cannot be enforced here.
+    #[arg(long)]
+    pub best_effort: bool,
+}
+
+/// Networks of this release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum NetworkArg {
+    /// The host's.
+    Host,
+    /// Its own, with the loopback only.
+    None,
+}
+
+/// A pod that is about to be prepared.
+pub struct Wanted {
+    pod: PodFile,
+    digest: Option<String>,
+    extra_args: Vec<String>,
+    best_effort: bool,
+    name: Option<String>,
+}
+
+impl PodInput {
+    /// Reads what was asked for; touches no state.
+    pub fn read(self) -> Result<Wanted, Failure> {
+        let best_effort = self.best_effort;
+        if let Some(name) = &self.pod {
+            PodName::new(name)?;
+            let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
+            let loaded = rocket_podfile::load(&dirs, name).map_err(|e| load_failure(e, name))?;
+            let name = Some(name.clone());
+            let digest = Some(loaded.digest);
+            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], best_effort, name });
+        }
+        if let Some(file) = &self.file {
+            let loaded = rocket_podfile::load_file(file)
+                .map_err(|e| load_failure(e, &file.display().to_string()))?;
+            let digest = Some(loaded.digest);
+            let name = self.name.or(loaded.name);
+            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], best_effort, name });
+        }
+        let (pod, extra_args) = self.single()?;
+        Ok(Wanted { pod, digest: None, extra_args, best_effort, name: self.name })
+    }
+
+    /// A pod file of one app, written as one would by hand, so that there is one way to read it.
+    fn single(&self) -> Result<(PodFile, Vec<String>), Failure> {
+        let image = self.image.clone().unwrap_or_default();
+        let quote = |text: &str| serde_json::to_string(text).map_err(|e| Failure::new(e).code(125));
+        let app = app_name(&image);
+        let network = match self.network {
+            NetworkArg::Host => "host",
+            NetworkArg::None => "none",
+        };
+        let mut text = format!(
+            "version = 1\nnetwork = \"{network}\"\n[app.{app}]\nimage = {}\n",
+            quote(&image)?
+        );
+        if let Some(user) = &self.user {
+            text.push_str(&format!("user = {}\n", quote(user)?));
+        }
+        // With --exec the arguments belong to that program; without, they follow the image's own.
+        let mut extra = self.args.clone();
+        if let Some(exec) = &self.exec {
+            let mut argv = vec![exec.clone()];
+            argv.append(&mut extra);
+            let list = argv.iter().map(|a| quote(a)).collect::<Result<Vec<_>, _>>()?;
+            text.push_str(&format!("exec = [{}]\n", list.join(", ")));
+        }
+        if !self.env.is_empty() {
+            text.push_str(&format!("[app.{app}.environment]\n"));
+            for entry in &self.env {
+                let (name, value) = entry.split_once('=').ok_or_else(|| {
+                    Failure::message(format!("--env {entry}: not of the form NAME=value"))
+                })?;
+                text.push_str(&format!("{} = {}\n", quote(name)?, quote(value)?));
+            }
+        }
+        let source = std::path::Path::new("command line");
+        let pod = rocket_podfile::parse(source, &text)
+            .map_err(|list| diagnostics(&list, "the command line does not make a pod", false))?;
+        Ok((pod, extra))
+    }
+}
+
+/// An app name from an image reference: the last path component without version and extension.
+fn app_name(image: &str) -> String {
+    let path = image.split('@').next().unwrap_or(image);
+    let path = path.strip_prefix("oci:").unwrap_or(path);
+    let last = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("app");
+    let last = last.split([':', ',']).next().unwrap_or(last);
+    let last = last.strip_suffix(".aci").unwrap_or(last);
+    let mut name = String::new();
+    for character in last.chars() {
+        match character.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9') => name.push(c),
+            _ if name.ends_with('-') || name.is_empty() => {}
+            _ => name.push('-'),
+        }
+    }
+    name.truncate(48);
+    let name = name.trim_end_matches('-');
+    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
+}
+
+impl Wanted {
+    /// The digest that a generated drop-in must carry.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
+    /// Prepares it; the name stays locked with the pod.
+    pub fn prepare(self, paths: &Paths) -> Result<(Pod<Prepared>, Option<NameLock>), Failure> {
+        let store = Store::open(&paths.store())?;
+        let name = match &self.name {
+            Some(name) => Some(prepare::claim(paths, name).map_err(|e| {
+                Failure::new(e).hint(format!(
+                    "rocket status {name} shows that pod, rocket stop {name} stops it"
+                ))
+            })?),
+            None => None,
+        };
+        let request = Request {
+            pod: &self.pod,
+            name: name.as_ref(),
+            digest: self.digest,
+            extra_args: &self.extra_args,
+            best_effort: self.best_effort,
+        };
+        match prepare::prepare(paths, &store, &request) {
+            Ok(pod) => Ok((pod, name)),
+            Err(error) => Err(prepare_failure(error)),
+        }
+    }
+}
+
+fn prepare_failure(error: PrepareError) -> Failure {
+    let hint = match &error {
+        PrepareError::Image { image, source, .. }
+            if matches!(**source, crate::image::ImageError::NotFound(_)) =>
+        {
+            Some(format!("rocket fetch {image}"))
+        }
+        PrepareError::Plan(crate::pod::plan::PlanError::StateWithoutName(_)) => {
+            Some("give the pod a name with --name".to_owned())
+        }
+        _ => None,
+    };
+    let failure = Failure::new(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn load_failure(error: LoadError, name: &str) -> Failure {
+    match error {
+        LoadError::Invalid(list) => {
+            diagnostics(&list, &format!("the pod file {name} is not valid"), true)
+        }
+        error => Failure::new(error),
+    }
+}
+
+/// Every diagnostic as a line of its own, before the sentence that sums up.
+fn diagnostics(list: &[Diagnostic], summary: &str, positions: bool) -> Failure {
+    let mut text = summary.to_owned();
+    for diagnostic in list {
+        if positions {
+            text.push_str(&format!("\n  {diagnostic}"));
+        } else {
+            text.push_str(&format!("\n  {}", diagnostic.message));
+        }
+        if let Some(hint) = &diagnostic.hint {
+            text.push_str(&format!(" ({hint})"));
+        }
+    }
+    Failure::message(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_names_come_from_the_last_part_of_a_reference() {
+        let table = [
+            ("example.com/nginx:1.27", "nginx"),
+            ("example.com/my_app", "my-app"),
+            ("./dir/hello.aci", "hello"),
+            ("oci:/srv/images/db:latest", "db"),
+            ("sha512-0011@x", "sha512-0011"),
+            ("///", "app"),
+            ("", "app"),
+        ];
+        for (image, name) in table {
+            assert_eq!(app_name(image), name, "{image}");
+        }
+    }
+}

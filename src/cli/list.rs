@@ -1,0 +1,174 @@
+//! `rocket list` and `rocket status`.
+
+use crate::cli::error::Failure;
+use crate::cli::output::{self, Format};
+use crate::config::paths::Paths;
+use crate::pod::list::{self, Info};
+use crate::pod::lookup;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Arguments of `rocket list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Arguments of `rocket status`.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Name, UUID, or at least 8 digits of one.
+    #[arg(value_name = "POD")]
+    pod: String,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// `rocket list`.
+pub fn list(paths: &Paths, args: ListArgs) -> Result<ExitCode, Failure> {
+    let pods = list::all(paths)?;
+    match args.format {
+        Format::Json => {
+            output::json(&Value::Array(pods.iter().map(to_json).collect()));
+        }
+        Format::Table => {
+            let rows: Vec<Vec<String>> = pods.iter().map(row).collect();
+            output::table(&["UUID", "NAME", "STATE", "APPS", "UNIT", "CREATED"], &rows);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `rocket status`.
+pub fn status(paths: &Paths, args: StatusArgs) -> Result<ExitCode, Failure> {
+    let found = lookup::find(paths, &args.pod)?;
+    let info = list::info(paths, found)
+        .ok_or_else(|| Failure::message(format!("pod {} has just been removed", found.uuid)))?;
+    match args.format {
+        Format::Json => output::json(&to_json(&info)),
+        Format::Table => describe(&info),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(pod: &Info) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let meta = pod.meta.as_ref();
+    let apps: Vec<&str> =
+        meta.map_or_else(Vec::new, |m| m.apps.iter().map(|a| a.name.as_str()).collect());
+    vec![
+        pod.uuid.to_string(),
+        meta.and_then(|m| m.name.clone()).unwrap_or_else(dash),
+        state(pod),
+        if apps.is_empty() { dash() } else { apps.join(",") },
+        unit(pod).unwrap_or_else(dash),
+        meta.map_or_else(dash, |m| output::age(m.created_ms)),
+    ]
+}
+
+fn unit(pod: &Info) -> Option<String> {
+    pod.cgroup.as_ref().and_then(|cgroup| cgroup.unit.clone())
+}
+
+fn state(pod: &Info) -> String {
+    match &pod.record.pod {
+        Some(exit) if pod.status == list::Status::Exited => format!("exited ({})", exit.status),
+        _ => pod.status.as_str().to_owned(),
+    }
+}
+
+fn describe(pod: &Info) {
+    let line = |key: &str, value: &str| output::data(&format!("{key:>12}: {value}"));
+    line("uuid", &pod.uuid.to_string());
+    line("state", &state(pod));
+    if let Some(problem) = &pod.problem {
+        line("problem", problem);
+    }
+    if let Some(meta) = &pod.meta {
+        if let Some(name) = &meta.name {
+            line("name", name);
+        }
+        if let Some(text) = &meta.description {
+            line("description", text);
+        }
+        line("created", &output::age(meta.created_ms));
+    }
+    if let Some(unit) = unit(pod) {
+        line("unit", &unit);
+    }
+    if let Some(path) = pod.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_ref()) {
+        line("cgroup", path);
+    }
+    if let Some(pid) = pod.pid {
+        line("init pid", &pid.to_string());
+    }
+    for app in pod.meta.iter().flat_map(|meta| &meta.apps) {
+        let end = pod.record.apps.iter().find(|exit| exit.app == app.name);
+        let state = match end {
+            Some(exit) => {
+                let how = match (exit.code, exit.signal) {
+                    (_, Some(signal)) => format!("killed by {}", rocket_sys::signal::name(signal)),
+                    (Some(code), None) => format!("exited with {code}"),
+                    (None, None) => "ended".to_owned(),
+                };
+                let message = exit.message.as_ref().map_or_else(String::new, |m| format!(": {m}"));
+                format!("{how} ({}){message}", cause(exit.cause))
+            }
+            None => pod.status.as_str().to_owned(),
+        };
+        line("app", &format!("{}  {state}", app.name));
+        line("image", &format!("{}  {}", app.image, app.image_id));
+    }
+    for weak in pod.meta.iter().flat_map(|meta| &meta.weakened) {
+        line("weakened", weak);
+    }
+}
+
+fn cause(cause: rocket_plan::Cause) -> &'static str {
+    use rocket_plan::Cause;
+    match cause {
+        Cause::Exited => "on its own",
+        Cause::StopAsked => "stop asked",
+        Cause::PodEnding => "the pod was ending",
+        Cause::Timeout => "did not stop in time",
+        Cause::ExecFailed => "could not be executed",
+        Cause::Setup => "stage1 failed",
+    }
+}
+
+fn to_json(pod: &Info) -> Value {
+    let apps: Vec<Value> = pod
+        .meta
+        .iter()
+        .flat_map(|meta| &meta.apps)
+        .map(|app| {
+            let exit = pod.record.apps.iter().find(|exit| exit.app == app.name);
+            json!({
+                "name": app.name,
+                "image": app.image,
+                "image-id": app.image_id,
+                "layers": app.layers,
+                "exit": exit,
+            })
+        })
+        .collect();
+    json!({
+        "uuid": pod.uuid,
+        "name": pod.meta.as_ref().and_then(|meta| meta.name.clone()),
+        "state": pod.status.as_str(),
+        "description": pod.meta.as_ref().and_then(|meta| meta.description.clone()),
+        "created-ms": pod.meta.as_ref().map(|meta| meta.created_ms),
+        "started-ms": pod.started_ms,
+        "pid": pod.pid,
+        "unit": unit(pod),
+        "cgroup": pod.cgroup.as_ref().and_then(|cgroup| cgroup.path.clone()),
+        "pod-file-digest": pod.meta.as_ref().and_then(|meta| meta.pod_file_digest.clone()),
+        "weakened": pod.meta.as_ref().map(|meta| meta.weakened.clone()),
+        "apps": apps,
+        "exit": pod.record.pod,
+        "problem": pod.problem,
+    })
+}

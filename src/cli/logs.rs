@@ -1,0 +1,97 @@
+//! `rocket logs`: a thin front of journalctl.
+
+use crate::cli::error::Failure;
+use crate::config::paths::Paths;
+use crate::pod::list;
+use crate::pod::lookup;
+use crate::pod::name::PodName;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+/// Arguments of `rocket logs`.
+#[derive(Debug, clap::Args)]
+pub struct LogsArgs {
+    /// Pod name (all its instances), UUID (that one), or at least 8 digits of one; /APP for one app.
+    #[arg(value_name = "POD[/APP]")]
+    pod: String,
+    /// Follow what comes.
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last lines.
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    lines: Option<u32>,
+}
+
+/// `rocket logs`.
+pub fn run(paths: &Paths, args: &LogsArgs) -> Result<ExitCode, Failure> {
+    let (pod, app) = match args.pod.split_once('/') {
+        Some((pod, app)) => (pod, Some(app)),
+        None => (args.pod.as_str(), None),
+    };
+    let mut command = Command::new("journalctl");
+    command.arg("--no-pager");
+    if args.follow {
+        command.arg("--follow");
+    }
+    if let Some(lines) = args.lines {
+        command.arg(format!("--lines={lines}"));
+    }
+    match lookup::find(paths, pod) {
+        Ok(found) => {
+            let info = list::info(paths, found).ok_or_else(|| {
+                Failure::message(format!("pod {} has just been removed", found.uuid))
+            })?;
+            let unit = info.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref());
+            match unit {
+                Some(unit) if unit.ends_with(".service") => {
+                    command.arg(format!("--unit={unit}"));
+                    if PodName::new(pod).is_err() || found.uuid.to_string().starts_with(pod) {
+                        since_until(&mut command, &info);
+                    }
+                }
+                _ => {
+                    return Err(Failure::message(format!(
+                        "pod {} has no log: its apps wrote to the terminal or pipe of rocket run",
+                        found.uuid
+                    ))
+                    .hint(
+                        "pods of systemctl start and of rocket run --detach log to the journal",
+                    ));
+                }
+            }
+        }
+        // The journal outlives the pod.
+        Err(error) => match PodName::new(pod) {
+            Ok(name) if PodFileUnit::exists(&name) => {
+                command.arg(format!("--unit={}", name.unit()));
+            }
+            _ => return Err(error.into()),
+        },
+    }
+    if let Some(app) = app {
+        command.arg(format!("--identifier={app}"));
+    }
+    Err(Failure::new(anyhow::Error::new(command.exec()).context("cannot run journalctl")))
+}
+
+/// The lines of one instance among those of its unit.
+fn since_until(command: &mut Command, info: &list::Info) {
+    let seconds = |ms: u64| format!("@{}.{:03}", ms / 1000, ms % 1000);
+    if let Some(started) = info.meta.as_ref().map(|meta| meta.created_ms) {
+        command.arg(format!("--since={}", seconds(started)));
+    }
+    if let Some(exit) = &info.record.pod {
+        // A line may be stamped a moment after the end that init wrote down.
+        command.arg(format!("--until={}", seconds(exit.ended_ms.saturating_add(500))));
+    }
+}
+
+struct PodFileUnit;
+
+impl PodFileUnit {
+    fn exists(name: &PodName) -> bool {
+        crate::config::paths::POD_FILES
+            .iter()
+            .any(|dir| std::path::Path::new(dir).join(format!("{name}.toml")).exists())
+    }
+}

@@ -1,0 +1,251 @@
+//! `rocket run`, `rocket prepare`, `rocket run-prepared`.
+
+use crate::cli::error::Failure;
+use crate::cli::input::{PodInput, Wanted};
+use crate::cli::output;
+use crate::config::paths::Paths;
+use crate::launch::{self, CgroupChoice, LaunchError, Options};
+use crate::pod::directory::{Pod, Prepared, State};
+use crate::pod::lookup;
+use crate::pod::meta::Meta;
+use crate::pod::name::NameLock;
+use crate::pod::prepare;
+use crate::systemd::{bus, properties};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `rocket run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    input: PodInput,
+    #[command(flatten)]
+    launch: LaunchArgs,
+    /// Run it in the background, as a transient service; prints its UUID.
+    #[arg(short, long, conflicts_with = "cgroup")]
+    detach: bool,
+    /// Remove the pod when it has ended.
+    #[arg(long, conflicts_with = "detach")]
+    rm: bool,
+    /// Write the pod's UUID to this file.
+    #[arg(long, value_name = "FILE")]
+    uuid_file_save: Option<PathBuf>,
+}
+
+/// Arguments of `rocket prepare`.
+#[derive(Debug, clap::Args)]
+pub struct PrepareArgs {
+    #[command(flatten)]
+    input: PodInput,
+    /// Write the pod's UUID to this file.
+    #[arg(long, value_name = "FILE")]
+    uuid_file_save: Option<PathBuf>,
+}
+
+/// Arguments of `rocket run-prepared`.
+#[derive(Debug, clap::Args)]
+pub struct RunPreparedArgs {
+    /// Name, UUID, or at least 8 digits of one.
+    #[arg(value_name = "POD")]
+    pod: String,
+    #[command(flatten)]
+    launch: LaunchArgs,
+    /// Remove the pod when it has ended.
+    #[arg(long)]
+    rm: bool,
+    /// Report instead of refuse limits that cannot be enforced here.
+    #[arg(long)]
+    best_effort: bool,
+}
+
+/// Options of everything that starts a pod.
+#[derive(Debug, clap::Args)]
+struct LaunchArgs {
+    /// Who owns the pod's cgroup.
+    #[arg(long, value_enum, default_value_t, value_name = "WHO")]
+    cgroup: CgroupChoice,
+}
+
+/// `rocket run`.
+pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
+    let options = Options { cgroup: args.launch.cgroup, best_effort: args.input.best_effort };
+    let by_name = args.input.pod.clone();
+    let wanted = args.input.read()?;
+    if options.cgroup == CgroupChoice::Unit
+        && let Some(name) = &by_name
+    {
+        check_drop_in(&wanted, name)?;
+    }
+    let (pod, name) = wanted.prepare(paths)?;
+    if let Some(file) = &args.uuid_file_save {
+        save_uuid(file, &pod)?;
+    }
+    if args.detach {
+        return detach(paths, pod, name, options);
+    }
+    warn_without_systemd(options.cgroup);
+    let uuid = pod.uuid();
+    let outcome = launch::run(paths, pod, name, options);
+    if outcome.is_err() {
+        // What never started leaves nothing behind; what started is kept for inspection.
+        if let Ok(pod) = Pod::<Prepared>::open(paths, uuid) {
+            pod.delete(paths)?;
+        }
+    }
+    finish(paths, outcome, args.rm)
+}
+
+/// `rocket prepare`.
+pub fn prepare(paths: &Paths, args: PrepareArgs) -> Result<ExitCode, Failure> {
+    let (pod, _name) = args.input.read()?.prepare(paths)?;
+    if let Some(file) = &args.uuid_file_save {
+        save_uuid(file, &pod)?;
+    }
+    output::data(&pod.uuid().to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `rocket run-prepared`.
+pub fn run_prepared(paths: &Paths, args: RunPreparedArgs) -> Result<ExitCode, Failure> {
+    let found = lookup::find(paths, &args.pod)?;
+    if found.state != State::Prepared {
+        return Err(Failure::message(format!(
+            "cannot run pod {}: it is not prepared, it is in {}",
+            found.uuid,
+            found.state.dir()
+        ))
+        .hint("every start needs a new pod: rocket prepare makes one"));
+    }
+    let pod = Pod::<Prepared>::open(paths, found.uuid)?;
+    let name = match Meta::read(pod.path())?.name {
+        Some(name) => {
+            let lock = prepare::claim(paths, &name)?;
+            lock.assign(pod.uuid())?;
+            Some(lock)
+        }
+        None => None,
+    };
+    warn_without_systemd(args.launch.cgroup);
+    let options = Options { cgroup: args.launch.cgroup, best_effort: args.best_effort };
+    let outcome = launch::run(paths, pod, name, options);
+    finish(paths, outcome, args.rm)
+}
+
+fn finish(
+    paths: &Paths,
+    outcome: Result<(u8, Pod<crate::pod::directory::Running>), LaunchError>,
+    remove: bool,
+) -> Result<ExitCode, Failure> {
+    match outcome {
+        Ok((code, pod)) => {
+            if remove {
+                pod.delete(paths)?;
+            }
+            Ok(ExitCode::from(code))
+        }
+        Err(error) => Err(launch_failure(error)),
+    }
+}
+
+fn launch_failure(error: LaunchError) -> Failure {
+    let code = match &error {
+        LaunchError::Stage1 { code, .. } => *code,
+        _ => 125,
+    };
+    let hint = match &error {
+        LaunchError::Limits(_) => Some("--best-effort runs the pod without them"),
+        LaunchError::NotInUnit(_) => {
+            Some("the packaged unit does it: systemctl start rocket@NAME.service")
+        }
+        LaunchError::Flavour(_) => Some("install rocket's stage1, or check its version"),
+        LaunchError::Bus(_) => {
+            Some("--cgroup=none runs the pod without systemd and without limits")
+        }
+        _ => None,
+    };
+    let failure = Failure::new(error).code(code);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// The generated drop-in carries the digest of the pod file it was made from. Without it the limits
+/// of the unit would be of another version than the apps, or missing.
+fn check_drop_in(wanted: &Wanted, name: &str) -> Result<(), Failure> {
+    let carried = std::env::var("ROCKET_POD_DIGEST").ok();
+    match (carried.as_deref(), wanted.digest()) {
+        (Some(carried), Some(now)) if carried == now => Ok(()),
+        (Some(_), _) => Err(Failure::message(format!(
+            "cannot start pod {name}: its pod file has changed since systemd read it"
+        ))
+        .hint("systemctl daemon-reload")),
+        (None, _) => Err(Failure::message(format!(
+            "cannot start pod {name}: its unit has no drop-in of rocket-generator, so no limits"
+        ))
+        .hint("systemctl daemon-reload")),
+    }
+}
+
+fn warn_without_systemd(choice: CgroupChoice) {
+    let none = match choice {
+        CgroupChoice::None => true,
+        CgroupChoice::Auto => !crate::systemd::detect::booted(),
+        CgroupChoice::Scope | CgroupChoice::Unit => false,
+    };
+    if none {
+        output::note("rocket: warning: the pod has no cgroup: no limits, no accounting");
+    }
+}
+
+/// A detached pod is a transient service: unlike a scope it keeps exit status, cleanup and logs.
+fn detach(
+    paths: &Paths,
+    pod: Pod<Prepared>,
+    name: Option<NameLock>,
+    options: Options,
+) -> Result<ExitCode, Failure> {
+    let uuid = pod.uuid();
+    let meta = Meta::read(pod.path())?;
+    let unit = launch::unit_name(uuid, "service");
+    let mut argv = vec![
+        launch::own_program()?.to_string_lossy().into_owned(),
+        format!("--state-dir={}", std::path::absolute(paths.state())?.display()),
+        "run-prepared".to_owned(),
+        "--cgroup=unit".to_owned(),
+    ];
+    if options.best_effort {
+        argv.push("--best-effort".to_owned());
+    }
+    argv.push(uuid.to_string());
+    let common = properties::Unit {
+        description: &launch::describe(&meta),
+        slice: meta.slice.as_deref().unwrap_or(properties::SLICE),
+        stop_usec: meta.stop_timeout_ms.saturating_mul(1000),
+        limits: &meta.limits,
+    };
+    let service = properties::Service {
+        argv: &argv,
+        pod_name: meta.name.as_deref(),
+        start_usec: meta.start_timeout_ms.map_or(u64::MAX, |ms| ms.saturating_mul(1000)),
+        environment: &[],
+    };
+    let list = properties::service(&common, &service)?;
+    // The service takes both locks itself.
+    drop((pod, name));
+    let started = bus::start_transient(&unit, &list);
+    if let Err(error) = started {
+        if let Ok(pod) = Pod::<Prepared>::open(paths, uuid) {
+            pod.delete(paths)?;
+        }
+        return Err(Failure::new(error).hint(format!("journalctl -u {unit}")));
+    }
+    output::data(&uuid.to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn save_uuid(file: &std::path::Path, pod: &Pod<Prepared>) -> Result<(), Failure> {
+    std::fs::write(file, format!("{}\n", pod.uuid())).map_err(|error| {
+        Failure::new(anyhow::Error::new(error).context(format!("cannot write {}", file.display())))
+    })
+}

@@ -1,0 +1,115 @@
+//! `rocket start`, `rocket stop`, `rocket restart`.
+
+use crate::cli::error::Failure;
+use crate::config::paths::{POD_FILES, Paths, STAGE1};
+use crate::launch::Flavour;
+use crate::pod::directory::State;
+use crate::pod::life::{self, Life};
+use crate::pod::lookup::{self, Found};
+use crate::pod::meta::{CgroupRecord, Meta};
+use crate::pod::name::PodName;
+use crate::systemd::bus::{self, Verb};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Arguments of `rocket start` and `rocket restart`.
+#[derive(Debug, clap::Args)]
+pub struct NameArgs {
+    /// Names of pod files.
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Arguments of `rocket stop`.
+#[derive(Debug, clap::Args)]
+pub struct StopArgs {
+    /// Names, UUIDs, or at least 8 digits of one.
+    #[arg(required = true, value_name = "POD")]
+    pods: Vec<String>,
+    /// Kill at once instead of stopping in order.
+    #[arg(long)]
+    force: bool,
+}
+
+/// `rocket start`.
+pub fn start(args: &NameArgs) -> Result<ExitCode, Failure> {
+    each(&args.names, |name| job(Verb::Start, name))
+}
+
+/// `rocket restart`.
+pub fn restart(args: &NameArgs) -> Result<ExitCode, Failure> {
+    each(&args.names, |name| job(Verb::Restart, name))
+}
+
+/// `rocket stop`.
+pub fn stop(paths: &Paths, args: &StopArgs) -> Result<ExitCode, Failure> {
+    each(&args.pods, |pod| stop_one(paths, pod, args.force))
+}
+
+/// Does it for each; the first failure is reported after all have been tried.
+fn each(
+    words: &[String],
+    mut one: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let mut failures = words.iter().filter_map(|word| one(word).err()).collect::<Vec<_>>();
+    let Some(last) = failures.pop() else { return Ok(ExitCode::SUCCESS) };
+    for failure in failures {
+        failure.report();
+    }
+    Err(last)
+}
+
+fn job(verb: Verb, name: &str) -> Result<(), Failure> {
+    let name = PodName::new(name)?;
+    let unit = name.unit();
+    let has_file = POD_FILES.iter().any(|dir| Path::new(dir).join(format!("{name}.toml")).exists());
+    bus::unit_job(verb, &unit).map_err(|error| {
+        let failure = Failure::new(error);
+        if has_file {
+            failure.hint(format!("systemctl status {unit}")).hint(format!("journalctl -u {unit}"))
+        } else {
+            failure.hint(format!("there is no pod file {}/{name}.toml", POD_FILES[0]))
+        }
+    })
+}
+
+fn stop_one(paths: &Paths, word: &str, force: bool) -> Result<(), Failure> {
+    let found = lookup::find(paths, word)?;
+    if found.state != State::Run || life::of(paths, found.uuid)? == Life::Dead {
+        return Err(Failure::message(format!("pod {} is not running", found.uuid)));
+    }
+    let dir = found.state.path(paths, found.uuid);
+    let record = CgroupRecord::read(&dir)?;
+    let unit = record.and_then(|record| record.unit);
+    match unit {
+        // systemd is asked, so that it knows that the stop was meant.
+        Some(unit) if unit.ends_with(".service") && !force => {
+            bus::unit_job(Verb::Stop, &unit).map_err(Failure::new)?;
+        }
+        _ => {
+            let args: &[String] = if force { &["--force".to_owned()] } else { &[] };
+            let code = Flavour::find(Path::new(STAGE1), "ns")?.stop(&dir, args)?;
+            if code != 0 {
+                return Err(Failure::message(format!("stage1 could not stop pod {}", found.uuid)));
+            }
+        }
+    }
+    wait_dead(paths, found, &dir)
+}
+
+/// Waits until the pod is dead, for no longer than its stop may take.
+fn wait_dead(paths: &Paths, found: Found, dir: &Path) -> Result<(), Failure> {
+    let limit = Meta::read(dir).map_or(15_000, |meta| meta.stop_timeout_ms);
+    let end = Instant::now().checked_add(Duration::from_millis(limit));
+    loop {
+        if !dir.is_dir() || life::of(paths, found.uuid)? == Life::Dead {
+            return Ok(());
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Err(Failure::message(format!("pod {} has not stopped in time", found.uuid))
+                .hint(format!("rocket stop --force {}", found.uuid)));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

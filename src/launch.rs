@@ -1,0 +1,303 @@
+//! A start, from a prepared pod to stage1: the product's story in one room.
+//!
+//! ```text
+//! surroundings → who owns the cgroup → open what the plan names → complete the plan → run/
+//!     unit:  exec stage1 in place; init becomes the unit's main process
+//!     scope: stage1 as a child, its init moved into a scope while it builds its mounts
+//!     none:  stage1 as a plain child
+//! ```
+
+mod descriptors;
+mod flavour;
+mod foreground;
+
+pub use flavour::{Flavour, FlavourError};
+
+use crate::config::paths::Paths;
+use crate::pod::directory::{self, DirectoryError, Pod, Prepared, Running};
+use crate::pod::life;
+use crate::pod::meta::{self, CgroupRecord, Meta, MetaError};
+use crate::pod::name::NameLock;
+use crate::pod::sources::{self, Source, SourceError};
+use crate::systemd::bus::BusError;
+use crate::systemd::detect::{self, Surroundings};
+use crate::systemd::limits::LimitError;
+use descriptors::Descriptors;
+use rocket_plan::{Cgroup, ExitStatus, Isolator, PodPlan, descriptor};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// `--cgroup`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum CgroupChoice {
+    /// In place in a service that delegates its cgroup, else a scope, else none.
+    #[default]
+    Auto,
+    /// A transient scope of systemd's.
+    Scope,
+    /// The cgroup of the service this process is the main process of.
+    Unit,
+    /// None: no systemd, no limits.
+    None,
+}
+
+/// How to launch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Who owns the cgroup.
+    pub cgroup: CgroupChoice,
+    /// Report instead of refuse limits that cannot be enforced.
+    pub best_effort: bool,
+}
+
+/// Why a pod did not start.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The pod directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A file of it.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// Something the plan names.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The flavour.
+    #[error(transparent)]
+    Flavour(#[from] FlavourError),
+    /// systemd.
+    #[error("cannot get a cgroup for the pod")]
+    Bus(#[from] BusError),
+    /// A pod limit.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// `--cgroup=unit` outside such a unit.
+    #[error(
+        "--cgroup=unit needs to be the only process of a systemd service with Delegate=yes: {0}"
+    )]
+    NotInUnit(&'static str),
+    /// `--cgroup=scope` without systemd.
+    #[error("--cgroup=scope needs systemd, and it does not run this host")]
+    NoSystemd,
+    /// Limits without cgroups.
+    #[error("the pod has limits ({0}), and without a cgroup none of them can be enforced")]
+    Limits(String),
+    /// stage1 said why it failed.
+    #[error("{text}")]
+    Stage1 {
+        /// Exit status: 125, 126 or 127.
+        code: u8,
+        /// Its own words.
+        text: String,
+    },
+    /// A system call failed.
+    #[error("cannot {what}")]
+    Io {
+        /// The verb and its object.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> LaunchError {
+    let what = what.into();
+    move |source| LaunchError::Io { what, source }
+}
+
+/// A pod with everything opened, one step from running.
+struct Ready {
+    pod: Pod<Running>,
+    flavour: Flavour,
+    descriptors: Descriptors,
+    meta: Meta,
+    /// This process's end of the tether of a foreground pod.
+    tether: Option<UnixStream>,
+}
+
+/// Runs a prepared pod in the foreground and gives its exit status. In a unit this does not return
+/// unless it fails: the process becomes stage1.
+///
+/// # Errors
+/// [`LaunchError`]. Up to the point where the pod moves to `run/`, it stays prepared.
+pub fn run(
+    paths: &Paths,
+    pod: Pod<Prepared>,
+    name: Option<NameLock>,
+    options: Options,
+) -> Result<(u8, Pod<Running>), LaunchError> {
+    let around = Surroundings::of_self();
+    let cgroup = decide(options.cgroup, &around)?;
+    let ready = make_ready(paths, pod, name.as_ref(), cgroup, options, &around)?;
+    match cgroup {
+        Cgroup::Unit => {
+            record_cgroup(ready.pod.path(), around.cgroup.as_deref())?;
+            Err(ready.flavour.exec(ready.pod.path(), &ready.descriptors))
+        }
+        Cgroup::Scope | Cgroup::None => foreground::run(ready, cgroup),
+    }
+}
+
+fn decide(choice: CgroupChoice, around: &Surroundings) -> Result<Cgroup, LaunchError> {
+    match choice {
+        CgroupChoice::None => Ok(Cgroup::None),
+        CgroupChoice::Scope if around.booted => Ok(Cgroup::Scope),
+        CgroupChoice::Scope => Err(LaunchError::NoSystemd),
+        CgroupChoice::Unit if !around.booted => {
+            Err(LaunchError::NotInUnit("systemd does not run this host"))
+        }
+        CgroupChoice::Unit if !around.delegated => {
+            Err(LaunchError::NotInUnit("this process is in no cgroup that was delegated"))
+        }
+        CgroupChoice::Unit if !around.alone => {
+            Err(LaunchError::NotInUnit("there are other processes in its cgroup"))
+        }
+        CgroupChoice::Unit => Ok(Cgroup::Unit),
+        CgroupChoice::Auto if around.in_place() => Ok(Cgroup::Unit),
+        CgroupChoice::Auto if around.booted => Ok(Cgroup::Scope),
+        CgroupChoice::Auto => Ok(Cgroup::None),
+    }
+}
+
+/// Opens what the plan names, completes the plan, and moves the pod to `run/`.
+fn make_ready(
+    paths: &Paths,
+    pod: Pod<Prepared>,
+    name: Option<&NameLock>,
+    cgroup: Cgroup,
+    options: Options,
+    around: &Surroundings,
+) -> Result<Ready, LaunchError> {
+    let dir = pod.path().to_owned();
+    let meta = Meta::read(&dir)?;
+    let mut plan: PodPlan = meta::read(&dir.join(directory::PLAN))?;
+    let sources: Vec<Source> = meta::read(&dir.join(sources::FILE))?;
+    let flavour = Flavour::find(Path::new(crate::config::paths::STAGE1), "ns")?;
+    flavour.check(&plan.features_required)?;
+    plan.cgroup = cgroup;
+    plan.boot_id = life::boot_id().unwrap_or_default();
+    plan.exit_status = match cgroup {
+        Cgroup::Unit => ExitStatus::Unit,
+        Cgroup::Scope | Cgroup::None => ExitStatus::App,
+    };
+    if cgroup == Cgroup::None {
+        without_cgroup(&mut plan, &meta, options)?;
+    }
+    let mut descriptors = Descriptors::default();
+    descriptors.open_sources(paths, &dir, &sources)?;
+    descriptors.open_pod_files(&dir)?;
+    descriptors.locks(pod.lock(), name.map(NameLock::file))?;
+    let mut tether = None;
+    match cgroup {
+        Cgroup::Unit => {
+            let unit = around.cgroup.as_deref().and_then(detect::unit_of).unwrap_or_default();
+            descriptors.journal(&mut plan, unit)?;
+            descriptors.notify()?;
+        }
+        Cgroup::Scope | Cgroup::None => {
+            descriptors.stdio(&mut plan)?;
+            let (ours, theirs) = UnixStream::pair().map_err(io_error("make a socket pair"))?;
+            descriptors.add(descriptor::TETHER, theirs);
+            tether = Some(ours);
+        }
+    }
+    descriptors.complete(&mut plan, &dir)?;
+    let pod = pod.start(paths)?;
+    Ok(Ready { pod, flavour, descriptors, meta, tether })
+}
+
+/// A pod without cgroups has no leaves, and a limit that cannot be enforced fails it.
+fn without_cgroup(plan: &mut PodPlan, meta: &Meta, options: Options) -> Result<(), LaunchError> {
+    let mut limits: Vec<String> = meta.limits.iter().map(|(name, _)| name.clone()).collect();
+    limits.extend(plan.apps.iter().flat_map(|app| app.limits.iter().map(|l| l.file.clone())));
+    if !limits.is_empty() && !options.best_effort {
+        return Err(LaunchError::Limits(limits.join(", ")));
+    }
+    for app in &mut plan.apps {
+        app.leaf = None;
+        for limit in std::mem::take(&mut app.limits) {
+            let detail = "the pod has no cgroup".to_owned();
+            app.isolators.ignored.push(Isolator { name: limit.file, detail });
+        }
+        app.mounts.retain(|mount| mount.source != rocket_plan::MountSource::Cgroup2);
+    }
+    Ok(())
+}
+
+/// Writes down where the pod runs, for the question "dead or alive".
+fn record_cgroup(dir: &Path, cgroup: Option<&str>) -> Result<(), LaunchError> {
+    let inode = match cgroup {
+        Some(cgroup) => {
+            let path = detect::cgroup_dir(cgroup);
+            std::fs::metadata(&path)
+                .map_err(io_error(format!("look at the cgroup {}", path.display())))?
+                .ino()
+        }
+        None => 0,
+    };
+    let record = CgroupRecord {
+        version: meta::VERSION,
+        boot_id: life::boot_id().unwrap_or_default(),
+        path: cgroup.map(str::to_owned),
+        inode,
+        unit: cgroup.and_then(detect::unit_of).map(str::to_owned),
+    };
+    Ok(record.write(dir)?)
+}
+
+/// Name of the scope or transient service of a pod.
+pub fn unit_name(uuid: uuid::Uuid, suffix: &str) -> String {
+    format!("rocket-{uuid}.{suffix}")
+}
+
+/// What to call the pod in `Description=`.
+pub fn describe(meta: &Meta) -> String {
+    let name = meta.name.as_deref().map_or_else(|| meta.uuid.to_string(), str::to_owned);
+    match &meta.description {
+        Some(text) => format!("{text} (rocket pod {name})"),
+        None => format!("rocket pod {name}"),
+    }
+}
+
+/// Where this program itself is, for a unit that is to run it again.
+///
+/// # Errors
+/// /proc is not there.
+pub fn own_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around(booted: bool, delegated: bool, alone: bool) -> Surroundings {
+        let cgroup = Some("/rocket.slice/rocket@a.service".to_owned());
+        Surroundings { booted, cgroup, delegated, alone }
+    }
+
+    #[test]
+    fn auto_takes_the_unit_only_when_it_is_its_own() {
+        let table = [
+            (around(true, true, true), Cgroup::Unit),
+            (around(true, true, false), Cgroup::Scope),
+            (around(true, false, true), Cgroup::Scope),
+            (around(false, true, true), Cgroup::None),
+        ];
+        for (around, expected) in table {
+            assert_eq!(decide(CgroupChoice::Auto, &around).ok(), Some(expected), "{around:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_and_impossible_is_refused() {
+        assert!(decide(CgroupChoice::Unit, &around(true, false, true)).is_err());
+        assert!(decide(CgroupChoice::Unit, &around(true, true, false)).is_err());
+        assert!(decide(CgroupChoice::Scope, &around(false, false, false)).is_err());
+        assert!(decide(CgroupChoice::None, &around(true, true, true)).is_ok());
+    }
+}

@@ -1,0 +1,233 @@
+//! stage1 flavours: a directory with `stage1.toml` and its entry points (docs/stage1-abi.md).
+
+use super::LaunchError;
+use super::descriptors::Descriptors;
+use rocket_plan::ABI;
+use rocket_sys::spawn::{Child, Command, Program};
+use serde::Deserialize;
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A flavour that cannot be used.
+#[derive(Debug, Error)]
+pub enum FlavourError {
+    /// Not installed, or its description cannot be read.
+    #[error("cannot read stage1 flavour {name:?} in {path}")]
+    Read {
+        /// Its name.
+        name: String,
+        /// Its description.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its description is not of the form.
+    #[error("{path} does not describe a stage1 flavour")]
+    Form {
+        /// Its description.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// Another ABI.
+    #[error("stage1 flavour {name:?} speaks ABI {found}, this rocket speaks {ABI}")]
+    Abi {
+        /// Its name.
+        name: String,
+        /// What it says.
+        found: u32,
+    },
+    /// It does not claim what the pod needs.
+    #[error("stage1 flavour {name:?} does not claim {feature:?}, which the pod needs")]
+    Feature {
+        /// Its name.
+        name: String,
+        /// What it lacks.
+        feature: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct Description {
+    abi: u32,
+    features: Vec<String>,
+    entry: Entry,
+}
+
+#[derive(Debug, Deserialize)]
+struct Entry {
+    run: Vec<String>,
+    enter: Vec<String>,
+    stop: Vec<String>,
+}
+
+/// An installed flavour.
+#[derive(Debug)]
+pub struct Flavour {
+    name: String,
+    dir: PathBuf,
+    description: Description,
+}
+
+impl Flavour {
+    /// Reads the flavour `name` below `root`.
+    ///
+    /// # Errors
+    /// [`FlavourError`].
+    pub fn find(root: &Path, name: &str) -> Result<Self, FlavourError> {
+        let dir = root.join(name);
+        let path = dir.join("stage1.toml");
+        let text = std::fs::read_to_string(&path).map_err(|source| FlavourError::Read {
+            name: name.to_owned(),
+            path: path.clone(),
+            source,
+        })?;
+        let description: Description =
+            toml::from_str(&text).map_err(|source| FlavourError::Form { path, source })?;
+        if description.abi != ABI {
+            return Err(FlavourError::Abi { name: name.to_owned(), found: description.abi });
+        }
+        Ok(Self { name: name.to_owned(), dir, description })
+    }
+
+    /// Whether it claims every one of `features`.
+    ///
+    /// # Errors
+    /// [`FlavourError::Feature`] names the first it does not.
+    pub fn check(&self, features: &[String]) -> Result<(), FlavourError> {
+        match features.iter().find(|feature| !self.description.features.contains(feature)) {
+            None => Ok(()),
+            Some(feature) => {
+                Err(FlavourError::Feature { name: self.name.clone(), feature: feature.clone() })
+            }
+        }
+    }
+
+    /// Becomes its `run` entry point.
+    pub(super) fn exec(&self, pod: &Path, descriptors: &Descriptors) -> LaunchError {
+        self.with_command(
+            &self.description.entry.run,
+            &[],
+            pod,
+            &descriptors.numbered(),
+            true,
+            rocket_sys::spawn::exec,
+        )
+        .map_or_else(|error| error, |error| failed("start stage1")(error))
+    }
+
+    /// Starts its `run` entry point as a child.
+    pub(super) fn spawn(
+        &self,
+        pod: &Path,
+        descriptors: &[(BorrowedFd<'_>, RawFd)],
+    ) -> Result<Child, LaunchError> {
+        self.with_command(
+            &self.description.entry.run,
+            &[],
+            pod,
+            descriptors,
+            true,
+            rocket_sys::spawn::spawn,
+        )?
+        .map_err(failed("start stage1"))
+    }
+
+    /// Becomes its `enter` entry point, in the directory of a running pod.
+    ///
+    /// # Errors
+    /// Returns only when that failed.
+    pub fn enter(&self, pod: &Path, args: &[String]) -> LaunchError {
+        self.with_command(
+            &self.description.entry.enter,
+            args,
+            pod,
+            &[],
+            false,
+            rocket_sys::spawn::exec,
+        )
+        .map_or_else(|error| error, |error| failed("enter the pod")(error))
+    }
+
+    /// Runs its `stop` entry point in the directory of a running pod and gives its exit status.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn stop(&self, pod: &Path, args: &[String]) -> Result<i32, LaunchError> {
+        let child = self
+            .with_command(
+                &self.description.entry.stop,
+                args,
+                pod,
+                &[],
+                false,
+                rocket_sys::spawn::spawn,
+            )?
+            .map_err(failed("ask stage1 to stop"))?;
+        let exit =
+            rocket_sys::pidfd::wait(child.pidfd.as_fd()).map_err(failed("wait for stage1"))?;
+        Ok(exit.status())
+    }
+
+    fn with_command<T>(
+        &self,
+        entry: &[String],
+        args: &[String],
+        pod: &Path,
+        fds: &[(BorrowedFd<'_>, RawFd)],
+        block_signals: bool,
+        run: impl FnOnce(&Command<'_>) -> T,
+    ) -> Result<T, LaunchError> {
+        let (program, own_args) = entry.split_first().ok_or_else(|| LaunchError::Stage1 {
+            code: 125,
+            text: format!("stage1 flavour {:?} names no such entry point", self.name),
+        })?;
+        let program = c_string(self.dir.join(program).as_os_str())?;
+        let mut argv = vec![program.clone()];
+        for arg in own_args.iter().chain(args) {
+            argv.push(c_string(OsStr::new(arg))?);
+        }
+        let environment = environment()?;
+        let cwd = open_dir(pod)?;
+        Ok(run(&Command {
+            program: Program::Path(&program),
+            argv: &argv,
+            envp: &environment,
+            fds,
+            cwd: Some(cwd.as_fd()),
+            block_signals,
+        }))
+    }
+}
+
+/// stage1 gets nothing of the caller's environment but what names its terminal.
+fn environment() -> Result<Vec<CString>, LaunchError> {
+    let mut list = vec![c_string(OsStr::new("PATH=/usr/sbin:/usr/bin:/sbin:/bin"))?];
+    if let Some(term) = std::env::var_os("TERM") {
+        let mut entry = std::ffi::OsString::from("TERM=");
+        entry.push(term);
+        list.push(c_string(&entry)?);
+    }
+    Ok(list)
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd, LaunchError> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| super::io_error(format!("open {}", path.display()))(error.into()))
+}
+
+fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
+    CString::new(text.as_bytes())
+        .map_err(|error| super::io_error("pass an argument with a NUL byte")(error.into()))
+}
+
+fn failed(what: &'static str) -> impl FnOnce(rocket_sys::Error) -> LaunchError {
+    move |error| super::io_error(what)(io::Error::other(error))
+}

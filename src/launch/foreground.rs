@@ -1,0 +1,238 @@
+//! stage0 as the parent of a foreground pod: hands it a scope, forwards signals, waits.
+//!
+//! Killing this process closes the tether, and init stops the pod in order.
+
+use super::{LaunchError, Ready, describe, io_error, record_cgroup, unit_name};
+use crate::pod::directory::{Pod, Running};
+use crate::pod::meta::Meta;
+use crate::systemd::{bus, detect, properties};
+use rocket_plan::Cgroup;
+use rocket_sys::pidfd::{self, Exit};
+use rocket_sys::signal::SignalFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// A second Ctrl-C within this time kills.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+/// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+const FORWARDED: [i32; 4] = [1, 2, 3, 15];
+/// More than this without a newline is not stage1.
+const ENTRY_LINE_LIMIT: usize = 64 * 1024;
+
+/// Runs the pod and gives its exit status.
+pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<(u8, Pod<Running>), LaunchError> {
+    let Ready { pod, flavour, descriptors, meta, tether } = ready;
+    let mut tether =
+        tether.ok_or_else(|| io_error("find the tether")(io::Error::other("there is none")))?;
+    // From here on the signals that a terminal or a supervisor sends are read, not suffered.
+    let signals = SignalFd::of(&FORWARDED).map_err(failed("watch signals"))?;
+    let entry = flavour.spawn(pod.path(), &descriptors.numbered())?;
+    // What stage1 was given is no longer ours: the mounts are the pod's, and the tether ends with
+    // init.
+    drop(descriptors);
+    let mut lines = Lines::default();
+    let pid_of_init = match lines.first(&mut tether)? {
+        Line::Pid(pid) => pid,
+        Line::Error { code, text } => {
+            let _ = pidfd::wait(entry.pidfd.as_fd());
+            return Err(LaunchError::Stage1 { code, text });
+        }
+        Line::Ready | Line::End => {
+            let _ = pidfd::wait(entry.pidfd.as_fd());
+            let text = "stage1 ended before it had started the pod".to_owned();
+            return Err(LaunchError::Stage1 { code: 125, text });
+        }
+    };
+    let init = pidfd::open(pid_of_init).map_err(failed("open stage1's init"))?;
+    pidfd::wait(entry.pidfd.as_fd()).map_err(failed("wait for stage1's entry"))?;
+    if let Err(error) = give_cgroup(&pod, &meta, cgroup, pid_of_init).and_then(|()| {
+        if cgroup == Cgroup::Scope {
+            tether.write_all(b"g").map_err(io_error("release stage1's init"))
+        } else {
+            Ok(())
+        }
+    }) {
+        // Closing the tether tells init that nobody wants the pod any more.
+        drop(tether);
+        let _ = pidfd::wait(init.as_fd());
+        return Err(error);
+    }
+    let code = supervise(&signals, &mut tether, &mut lines, &init)?;
+    Ok((code, pod))
+}
+
+/// Puts init into a scope of its own and writes down where it is.
+fn give_cgroup(
+    pod: &Pod<Running>,
+    meta: &Meta,
+    cgroup: Cgroup,
+    pid: i32,
+) -> Result<(), LaunchError> {
+    if cgroup != Cgroup::Scope {
+        return record_cgroup(pod.path(), None);
+    }
+    let pid = u32::try_from(pid).unwrap_or(0);
+    let unit = properties::Unit {
+        description: &describe(meta),
+        slice: meta.slice.as_deref().unwrap_or(properties::SLICE),
+        stop_usec: meta.stop_timeout_ms.saturating_mul(1000),
+        limits: &meta.limits,
+    };
+    let scope = unit_name(meta.uuid, "scope");
+    bus::start_transient(&scope, &properties::scope(&unit, pid)?)?;
+    let path = detect::cgroup_of(Some(pid)).map_err(io_error("find the cgroup of the scope"))?;
+    record_cgroup(pod.path(), Some(&path))
+}
+
+fn supervise(
+    signals: &SignalFd,
+    tether: &mut UnixStream,
+    lines: &mut Lines,
+    init: &OwnedFd,
+) -> Result<u8, LaunchError> {
+    tether.set_nonblocking(true).map_err(io_error("set up the tether"))?;
+    let mut last_interrupt: Option<Instant> = None;
+    let mut said = None;
+    let mut open = true;
+    loop {
+        let mut fds = vec![PollFd::new(init, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        if open {
+            fds.push(PollFd::new(&*tether, PollFlags::IN));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(io_error("wait for the pod")(error.into())),
+        }
+        let ended = !fds[0].revents().is_empty();
+        while let Some(signal) = signals.next().map_err(failed("read a signal"))? {
+            let now = Instant::now();
+            let byte = match signal {
+                2 if last_interrupt.is_some_and(|at| now - at < IMPATIENCE) => b"k",
+                _ => b"s",
+            };
+            if signal == 2 {
+                last_interrupt = Some(now);
+            }
+            // If init has gone, its end is what counts.
+            let _ = tether.write_all(byte);
+        }
+        if open {
+            open = lines.read(tether)?;
+            while let Some(line) = lines.next() {
+                if let Line::Error { code, text } = line {
+                    said = Some(LaunchError::Stage1 { code, text });
+                }
+            }
+        }
+        if ended {
+            let exit = pidfd::wait(init.as_fd()).map_err(failed("wait for stage1's init"))?;
+            return match said {
+                Some(error) => Err(error),
+                None => Ok(status(exit)),
+            };
+        }
+    }
+}
+
+fn status(exit: Exit) -> u8 {
+    u8::try_from(exit.status()).unwrap_or(u8::MAX)
+}
+
+fn failed(what: &'static str) -> impl FnOnce(rocket_sys::Error) -> LaunchError {
+    move |error| io_error(what)(io::Error::other(error))
+}
+
+/// What stage1 says on the tether.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    /// init's PID as this process sees it.
+    Pid(i32),
+    /// Every app has been executed.
+    Ready,
+    /// It failed, and ends with this code.
+    Error { code: u8, text: String },
+    /// The other end is closed.
+    End,
+}
+
+/// Bytes of the tether, cut into lines.
+#[derive(Debug, Default)]
+struct Lines {
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// Waits for the first line.
+    fn first(&mut self, tether: &mut UnixStream) -> Result<Line, LaunchError> {
+        loop {
+            if let Some(line) = self.next() {
+                return Ok(line);
+            }
+            if !self.read(tether)? {
+                return Ok(Line::End);
+            }
+        }
+    }
+
+    /// Reads what is there; `false` at the end.
+    fn read(&mut self, tether: &mut UnixStream) -> Result<bool, LaunchError> {
+        let mut chunk = [0; 1024];
+        match tether.read(&mut chunk) {
+            Ok(0) => Ok(false),
+            Ok(n) if self.buffer.len() + n > ENTRY_LINE_LIMIT => Ok(false),
+            Ok(n) => {
+                self.buffer.extend_from_slice(&chunk[..n]);
+                Ok(true)
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(true),
+                io::ErrorKind::ConnectionReset => Ok(false),
+                _ => Err(io_error("read from stage1")(error)),
+            },
+        }
+    }
+
+    /// The next whole line.
+    fn next(&mut self) -> Option<Line> {
+        loop {
+            let end = self.buffer.iter().position(|b| *b == b'\n')?;
+            let line: Vec<u8> = self.buffer.drain(..=end).collect();
+            if let Some(line) = parse(String::from_utf8_lossy(&line[..end]).as_ref()) {
+                return Some(line);
+            }
+        }
+    }
+}
+
+/// An unknown line is from a newer stage1 and skipped.
+fn parse(line: &str) -> Option<Line> {
+    if line == "READY" {
+        return Some(Line::Ready);
+    }
+    if let Some(pid) = line.strip_prefix("PID ") {
+        return pid.parse().ok().map(Line::Pid);
+    }
+    let (code, text) = line.strip_prefix("ERR ")?.split_once(' ')?;
+    Some(Line::Error { code: code.parse().unwrap_or(125), text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_wherever_the_reads_fall() {
+        let mut lines = Lines::default();
+        lines.buffer.extend_from_slice(b"PID 42\nsomething new\nREA");
+        assert_eq!(lines.next(), Some(Line::Pid(42)));
+        assert_eq!(lines.next(), None);
+        lines.buffer.extend_from_slice(b"DY\nERR 127 no /bin/x: gone\n");
+        assert_eq!(lines.next(), Some(Line::Ready));
+        let text = "no /bin/x: gone".to_owned();
+        assert_eq!(lines.next(), Some(Line::Error { code: 127, text }));
+        assert_eq!(lines.next(), None);
+    }
+}

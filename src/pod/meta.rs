@@ -1,0 +1,185 @@
+//! `meta.json`: what a pod directory says about itself, and `cgroup.json`: where it ran.
+
+use crate::files::{self, Durability};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Version of both files.
+pub const VERSION: u32 = 1;
+const META: &str = "meta.json";
+const CGROUP: &str = "cgroup.json";
+
+/// A file of a pod directory that cannot be read or written.
+#[derive(Debug, Error)]
+pub enum MetaError {
+    /// A system call failed.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// The verb.
+        what: &'static str,
+        /// Its object.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its content is not what this release writes.
+    #[error("cannot read {path}: not in the form this release writes")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Its version is another.
+    #[error("{path} has version {found}, this release reads version {VERSION}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+}
+
+/// `meta.json`, written once, before the pod is sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Meta {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The pod.
+    pub uuid: Uuid,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Unix time in milliseconds.
+    pub created_ms: u64,
+    /// The instance that had the name before.
+    pub previous: Option<Uuid>,
+    /// Digest of the pod file it was made from, as the generator computes it.
+    pub pod_file_digest: Option<String>,
+    /// One line for people.
+    pub description: Option<String>,
+    /// Its apps.
+    pub apps: Vec<AppMeta>,
+    /// Pod limits as systemd directives.
+    pub limits: Vec<(String, String)>,
+    /// Slice of its unit.
+    pub slice: Option<String>,
+    /// How long a stop in order may take, in milliseconds.
+    pub stop_timeout_ms: u64,
+    /// How long a start may take, in milliseconds; `None` = for ever.
+    pub start_timeout_ms: Option<u64>,
+    /// What weakens a default, in words, for status.
+    pub weakened: Vec<String>,
+}
+
+/// One app in `meta.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AppMeta {
+    /// App name.
+    pub name: String,
+    /// Image name as asked for.
+    pub image: String,
+    /// Full digest of the image.
+    pub image_id: String,
+    /// Digests of its layers, topmost first: what gc must keep.
+    pub layers: Vec<String>,
+}
+
+/// `cgroup.json`, written at each start before init may go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CgroupRecord {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Boot it was recorded in.
+    pub boot_id: String,
+    /// Path below the cgroup2 mount; `None` = the pod has no cgroup.
+    pub path: Option<String>,
+    /// Inode of that directory: a later unit of the same name has another.
+    pub inode: u64,
+    /// The unit that owns it.
+    pub unit: Option<String>,
+}
+
+impl Meta {
+    /// Reads `meta.json` of a pod directory.
+    ///
+    /// # Errors
+    /// Missing, or not of this version.
+    pub fn read(dir: &Path) -> Result<Self, MetaError> {
+        let meta: Self = read(&dir.join(META))?;
+        check(&dir.join(META), meta.version)?;
+        Ok(meta)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Any IO error.
+    pub fn write(&self, dir: &Path) -> Result<(), MetaError> {
+        write(&dir.join(META), self)
+    }
+}
+
+impl CgroupRecord {
+    /// Reads `cgroup.json`; `None` if the pod never got that far.
+    ///
+    /// # Errors
+    /// Not of this version.
+    pub fn read(dir: &Path) -> Result<Option<Self>, MetaError> {
+        let path = dir.join(CGROUP);
+        match read::<Self>(&path) {
+            Ok(record) => {
+                check(&path, record.version)?;
+                Ok(Some(record))
+            }
+            Err(MetaError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Any IO error.
+    pub fn write(&self, dir: &Path) -> Result<(), MetaError> {
+        write(&dir.join(CGROUP), self)
+    }
+}
+
+fn check(path: &Path, found: u32) -> Result<(), MetaError> {
+    if found == VERSION { Ok(()) } else { Err(MetaError::Version { path: path.to_owned(), found }) }
+}
+
+/// Reads a JSON file of a pod directory.
+///
+/// # Errors
+/// [`MetaError::Io`] or [`MetaError::Form`].
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, MetaError> {
+    let bytes = std::fs::read(path).map_err(|source| MetaError::Io {
+        what: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|source| MetaError::Form { path: path.to_owned(), source })
+}
+
+/// Writes a JSON file of a pod directory, atomically.
+///
+/// # Errors
+/// [`MetaError::Io`].
+pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), MetaError> {
+    let failed = |source| MetaError::Io { what: "write", path: path.to_owned(), source };
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| failed(io::Error::other(e)))?;
+    bytes.push(b'\n');
+    files::write(path, &bytes, Durability::Atomic).map_err(failed)
+}

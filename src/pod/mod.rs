@@ -1,0 +1,19 @@
+//! Pods: what should run, and the directory that is all of its state.
+//!
+//! A pod's state is the directory it lies in plus its lock; there is no database. This room knows
+//! images and stage1's plan; it never speaks D-Bus.
+
+pub mod accounts;
+pub mod directory;
+pub mod gc;
+pub mod life;
+pub mod list;
+pub mod lookup;
+pub mod manifest;
+pub mod meta;
+mod mounts;
+pub mod name;
+pub mod plan;
+pub mod prepare;
+pub mod record;
+pub mod sources;

@@ -1,0 +1,423 @@
+//! From a pod file and its images to stage1's plan: pure, every decision made here.
+
+use super::accounts::Ids;
+use super::sources::{Origin, Source};
+use rocket_plan::{
+    ABI, AppPlan, Capabilities, Cgroup, Device, ExitPolicy, ExitStatus, Isolator, Isolators,
+    LimitFile, Namespaces, Network, PodPlan, Ready, Restart, RootPlan, feature,
+};
+use rocket_podfile as file;
+use rocket_podfile::PodFile;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Most layers an app's root may have: what one overlay mount takes.
+pub const MAX_LAYERS: usize = 500;
+/// `PATH` of an app whose image sets none (appc 0.8.11, ace.md).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Device nodes every app has (appc OS-SPEC, linux).
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Hidden: they show or reach into the host's kernel.
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/config.gz",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+    "/sys/module",
+];
+/// Read-only: writing there would change the host.
+const READ_ONLY: [&str; 6] =
+    ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// One app's image as the plan needs it.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    /// Full digest.
+    pub id: String,
+    /// Layer digests and their trees below the state directory, topmost first.
+    pub layers: Vec<(String, PathBuf)>,
+    /// Program and arguments.
+    pub exec: Vec<String>,
+    /// Variables, in order.
+    pub environment: Vec<(String, String)>,
+    /// Working directory.
+    pub working_directory: Option<String>,
+    /// Signal number that asks it to stop.
+    pub stop_signal: Option<i32>,
+    /// Paths it wants a volume at: mount point name, path, read-only.
+    pub mount_points: Vec<(String, String, bool)>,
+    /// What it wants of its capabilities.
+    pub capabilities: CapabilityWish,
+    /// Isolators this release does not act on, by name.
+    pub other_isolators: Vec<String>,
+    /// Whether it has an `/etc/hosts` of its own.
+    pub has_hosts: bool,
+}
+
+/// appc's two capability isolators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CapabilityWish {
+    /// None given: the default set.
+    #[default]
+    Default,
+    /// `os/linux/capabilities-retain-set`, kernel names without `CAP_`, lower case.
+    Retain(Vec<String>),
+    /// `os/linux/capabilities-remove-set`.
+    Remove(Vec<String>),
+}
+
+/// Everything about one app.
+#[derive(Clone, Debug)]
+pub struct AppInput<'a> {
+    /// The pod file's side.
+    pub app: &'a file::App,
+    /// The image's side.
+    pub image: &'a Image,
+    /// Arguments from the command line, after the program's own.
+    pub extra_args: &'a [String],
+    /// Variables of `environment-files`, in order.
+    pub file_environment: &'a [(String, String)],
+    /// Resolved numbers.
+    pub ids: &'a Ids,
+    /// Devices of `io-max`, in order: major and minor.
+    pub io_devices: &'a [(u32, u32)],
+}
+
+/// Everything about the pod.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// The pod file, or what the command line amounts to.
+    pub pod: &'a PodFile,
+    /// Its UUID.
+    pub uuid: &'a str,
+    /// Its name.
+    pub name: Option<&'a str>,
+    /// Its apps, in the pod file's order.
+    pub apps: Vec<AppInput<'a>>,
+    /// What percentages are of.
+    pub host: file::HostTotals,
+    /// Report instead of refuse what cannot be enforced.
+    pub best_effort: bool,
+}
+
+/// A directory to make below the pod directory (or for `state` volumes, the state directory).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MakeDir {
+    /// Where.
+    pub origin: Origin,
+    /// Mode.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// The result.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The plan, without descriptor numbers, boot id and cgroup mode.
+    pub plan: PodPlan,
+    /// What its descriptors are opened from.
+    pub sources: Vec<Source>,
+    /// Directories of volumes, each made once.
+    pub dirs: Vec<MakeDir>,
+    /// What weakens a default, in words.
+    pub weakened: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// Neither pod file nor image says what to run.
+    #[error("app {0:?} has nothing to execute: neither the pod file nor its image says what")]
+    NoExec(String),
+    /// Too many layers.
+    #[error(
+        "app {app:?}: its image has {layers} layers, more than the {MAX_LAYERS} that one overlay mount takes"
+    )]
+    TooManyLayers {
+        /// The app.
+        app: String,
+        /// How many.
+        layers: usize,
+    },
+    /// A mount that cannot be.
+    #[error("app {app:?}: cannot mount volume {volume:?} on {target}: {why}")]
+    Mount {
+        /// The app.
+        app: String,
+        /// The volume.
+        volume: String,
+        /// The path.
+        target: String,
+        /// Why.
+        why: String,
+    },
+    /// A `state` volume belongs to a name.
+    #[error(
+        "volume {0:?} is of kind \"state\", which is kept under the pod's name, and this pod has none"
+    )]
+    StateWithoutName(String),
+    /// What the pod file asks is not there yet.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// [`PlanError`]; nothing has been touched.
+pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
+    let pod = input.pod;
+    let mut sources = Vec::new();
+    let mut dirs = Vec::new();
+    let mut apps = Vec::new();
+    for app in &input.apps {
+        apps.push(app_plan(input, app, &mut sources, &mut dirs)?);
+    }
+    let network = match pod.network {
+        file::Network::Host => Network::Host,
+        file::Network::None => Network::None,
+        _ => {
+            return Err(PlanError::Unsupported(
+                "only the networks host and none are supported by this release".into(),
+            ));
+        }
+    };
+    let exit_policy = match &pod.exit_policy {
+        file::ExitPolicy::AnyFailure => ExitPolicy::AnyFailure,
+        file::ExitPolicy::AllDone => ExitPolicy::AllDone,
+        file::ExitPolicy::App(name) => ExitPolicy::App(name.clone()),
+    };
+    let mut features = vec![
+        feature::OVERLAY.to_owned(),
+        match network {
+            Network::Host => feature::NET_HOST.to_owned(),
+            Network::None => feature::NET_NONE.to_owned(),
+        },
+    ];
+    if apps.len() > 1 {
+        features.push(feature::MULTI_APP.to_owned());
+    }
+    let hostname = pod.hostname.clone().or_else(|| input.name.map(str::to_owned));
+    let plan = PodPlan {
+        abi: ABI,
+        features_required: features,
+        uuid: input.uuid.to_owned(),
+        name: input.name.map(str::to_owned),
+        // uts(7): 64 bytes; a UUID with the prefix has 43.
+        hostname: hostname.unwrap_or_else(|| format!("rocket-{}", input.uuid)),
+        boot_id: String::new(),
+        descriptors: Vec::new(),
+        namespaces: Namespaces { network, user: None },
+        cgroup: Cgroup::None,
+        exit_status: ExitStatus::App,
+        exit_policy,
+        stop_deadline_ms: stop_deadline_ms(pod),
+        sysctls: Vec::new(),
+        apps,
+    };
+    Ok(Output { plan, sources, dirs, weakened: weakened(pod) })
+}
+
+/// The pod's own deadline: what its apps may take one after the other. The unit's timeout is 5 s
+/// longer, so init's SIGKILLs come before systemd's.
+fn stop_deadline_ms(pod: &PodFile) -> u64 {
+    let sum: u128 = pod.apps.iter().map(|app| app.stop_timeout.as_millis()).sum();
+    u64::try_from(sum).unwrap_or(u64::MAX).saturating_add(1000)
+}
+
+fn weakened(pod: &PodFile) -> Vec<String> {
+    let mut list = Vec::new();
+    if !pod.security.user_namespace {
+        list.push("security.user-namespace = false".to_owned());
+    }
+    for app in &pod.apps {
+        if !app.security.no_new_privileges {
+            list.push(format!("app.{}.security.no-new-privileges = false", app.name));
+        }
+    }
+    list
+}
+
+fn app_plan(
+    input: &Input<'_>,
+    app: &AppInput<'_>,
+    sources: &mut Vec<Source>,
+    dirs: &mut Vec<MakeDir>,
+) -> Result<AppPlan, PlanError> {
+    let name = &app.app.name;
+    let mut argv = app.app.exec.clone().unwrap_or_else(|| app.image.exec.clone());
+    argv.extend(app.extra_args.iter().cloned());
+    if argv.is_empty() {
+        return Err(PlanError::NoExec(name.clone()));
+    }
+    if app.image.layers.len() > MAX_LAYERS {
+        return Err(PlanError::TooManyLayers { app: name.clone(), layers: app.image.layers.len() });
+    }
+    let mut lowers = Vec::new();
+    for (index, (_, tree)) in app.image.layers.iter().enumerate() {
+        let source = format!("lower:{name}:{index}");
+        lowers.push(source.clone());
+        sources.push(Source {
+            name: source,
+            origin: Origin::State(tree.clone()),
+            recursive: false,
+        });
+    }
+    let upper = format!("upper:{name}");
+    sources.push(Source {
+        name: upper.clone(),
+        origin: Origin::Pod(Path::new("apps").join(name)),
+        recursive: false,
+    });
+    let devices = DEVICES
+        .iter()
+        .map(|device| {
+            let source = format!("device:{name}:{device}");
+            let path = format!("/dev/{device}");
+            sources.push(Source {
+                name: source.clone(),
+                origin: Origin::Host(PathBuf::from(&path)),
+                recursive: false,
+            });
+            Device { path, source }
+        })
+        .collect();
+    let mounts = super::mounts::mounts(input, app, sources, dirs)?;
+    let (capabilities, isolators) = capabilities(app);
+    let mut limits: Vec<LimitFile> =
+        app.app
+            .limits
+            .cgroup_files(input.host)
+            .into_iter()
+            .map(|(file, value)| (file.to_owned(), value))
+            .chain(app.app.limits.io_max.iter().zip(app.io_devices).map(|(max, (major, minor))| {
+                ("io.max".to_owned(), max.cgroup_value(*major, *minor))
+            }))
+            .map(|(file, value)| LimitFile { file, value, required: !input.best_effort })
+            .collect();
+    limits.shrink_to_fit();
+    Ok(AppPlan {
+        name: name.clone(),
+        image_id: app.image.id.clone(),
+        argv,
+        environment: environment(app),
+        uid: app.ids.uid,
+        gid: app.ids.gid,
+        groups: app.ids.groups.clone(),
+        working_directory: app
+            .app
+            .working_directory
+            .clone()
+            .or_else(|| app.image.working_directory.clone())
+            .unwrap_or_else(|| "/".to_owned()),
+        capabilities,
+        securebits: 0,
+        no_new_privileges: app.app.security.no_new_privileges,
+        seccomp: None,
+        rlimits: Vec::new(),
+        oom_score_adj: Some(0),
+        root: RootPlan { lowers, upper, read_only: app.app.security.read_only },
+        mounts,
+        devices,
+        masked_paths: MASKED.iter().map(|path| (*path).to_owned()).collect(),
+        read_only_paths: READ_ONLY.iter().map(|path| (*path).to_owned()).collect(),
+        leaf: Some(format!("app-{name}")),
+        limits,
+        restart: Restart::No,
+        ready: Ready::Exec,
+        stop_signal: app
+            .app
+            .stop_signal
+            .map(|signal| signal.number())
+            .or(app.image.stop_signal)
+            .unwrap_or(15),
+        stop_timeout_ms: u64::try_from(app.app.stop_timeout.as_millis()).unwrap_or(u64::MAX),
+        stdin: None,
+        stdout: None,
+        stderr: None,
+        isolators,
+    })
+}
+
+/// Later levels win, variable by variable: defaults, image, `environment-files`, `environment`.
+fn environment(app: &AppInput<'_>) -> Vec<String> {
+    let defaults = [
+        ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
+        ("AC_APP_NAME".to_owned(), app.app.name.clone()),
+        ("container".to_owned(), "rocket".to_owned()),
+    ];
+    let mut list: Vec<(String, String)> = Vec::new();
+    let levels = defaults
+        .iter()
+        .chain(&app.image.environment)
+        .chain(app.file_environment)
+        .chain(&app.app.environment);
+    for (name, value) in levels {
+        match list.iter_mut().find(|(known, _)| known == name) {
+            Some(entry) => entry.1.clone_from(value),
+            None => list.push((name.clone(), value.clone())),
+        }
+    }
+    list.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// appc's 14 at most; the pod file's list, if there is one, else the image's wish.
+fn capabilities(app: &AppInput<'_>) -> (Capabilities, Isolators) {
+    let all: Vec<String> =
+        file::Capability::ALL.into_iter().map(file::Capability::kernel_name).collect();
+    let mut isolators = Isolators::default();
+    let note =
+        |name: &str, detail: &str| Isolator { name: name.to_owned(), detail: detail.to_owned() };
+    let asked = app.app.security.capabilities.as_ref();
+    let set: Vec<String> = match (asked, &app.image.capabilities) {
+        (Some(list), _) => list.iter().map(|c| c.kernel_name()).collect(),
+        (None, CapabilityWish::Default) => all,
+        (None, CapabilityWish::Retain(wanted)) => {
+            let beyond: Vec<&str> =
+                wanted.iter().filter(|c| !all.contains(c)).map(String::as_str).collect();
+            let entry = note("os/linux/capabilities-retain-set", &beyond.join(" "));
+            if beyond.is_empty() {
+                isolators.enforced.push(entry);
+            } else {
+                isolators.changed.push(Isolator {
+                    detail: format!("beyond appc's 14, not given: {}", entry.detail),
+                    ..entry
+                });
+            }
+            all.into_iter().filter(|c| wanted.contains(c)).collect()
+        }
+        (None, CapabilityWish::Remove(gone)) => {
+            isolators.enforced.push(note("os/linux/capabilities-remove-set", &gone.join(" ")));
+            all.into_iter().filter(|c| !gone.contains(c)).collect()
+        }
+    };
+    let no_new_privileges = note("os/linux/no-new-privileges", "true");
+    if app.app.security.no_new_privileges {
+        isolators.enforced.push(no_new_privileges);
+    }
+    for name in &app.image.other_isolators {
+        isolators.ignored.push(note(name, "not supported by this release"));
+    }
+    // A user other than root keeps capabilities over an exec only when they are ambient, and has
+    // them so only when the pod file names them.
+    let for_user = if app.ids.uid == 0 || asked.is_some() { set.clone() } else { Vec::new() };
+    let ambient = if app.ids.uid != 0 { for_user.clone() } else { Vec::new() };
+    let capabilities = Capabilities {
+        bounding: set,
+        effective: for_user.clone(),
+        permitted: for_user,
+        inheritable: ambient.clone(),
+        ambient,
+    };
+    (capabilities, isolators)
+}

@@ -1,0 +1,473 @@
+//! From a pod file to a prepared pod directory: resolve, decide, then write.
+//!
+//! Everything that can be refused is refused before the first directory is made; what fails later
+//! removes what it made.
+
+use super::accounts::{self, AccountError, Database, Ids, Wanted};
+use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
+use super::manifest;
+use super::meta::{self, AppMeta, Meta, MetaError};
+use super::name::{self, NameError, NameLock, PodName};
+use super::plan::{self, AppInput, CapabilityWish, Image, Input, PlanError};
+use super::sources::{self, Origin};
+use crate::config::paths::Paths;
+use crate::files;
+use crate::image::{
+    ImageError, Layer, Reference, Store, StoredImage,
+    manifest::{App as ImageApp, Isolator},
+    reference::ReferenceError,
+    view,
+};
+use rocket_podfile::{self as file, PodFile};
+use rustix::fs::FileType;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The pod file, or what a command line amounts to.
+    pub pod: &'a PodFile,
+    /// Its name, locked for it.
+    pub name: Option<&'a NameLock>,
+    /// Digest of the pod file's sources.
+    pub digest: Option<String>,
+    /// Arguments after the program's own, for the one app of a command line.
+    pub extra_args: &'a [String],
+    /// Report instead of refuse what cannot be enforced.
+    pub best_effort: bool,
+}
+
+/// Why a pod could not be prepared.
+#[derive(Debug, Error)]
+pub enum PrepareError {
+    /// An image reference is wrong.
+    #[error("app {app:?}")]
+    Reference {
+        /// The app.
+        app: String,
+        /// What is wrong.
+        #[source]
+        source: ReferenceError,
+    },
+    /// An image is not there.
+    #[error("app {app:?} needs image {image}")]
+    Image {
+        /// The app.
+        app: String,
+        /// As asked for.
+        image: String,
+        /// Why not.
+        #[source]
+        source: Box<ImageError>,
+    },
+    /// A user or group is not there.
+    #[error("app {app:?}")]
+    Account {
+        /// The app.
+        app: String,
+        /// Which.
+        #[source]
+        source: AccountError,
+    },
+    /// The plan is impossible.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The pod directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A file of it.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A system call failed.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// The verb.
+        what: &'static str,
+        /// Its object.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A line of an environment file.
+    #[error("{path}:{line}: not of the form NAME=value")]
+    EnvironmentFile {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+    },
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrepareError {
+    let path = path.to_owned();
+    move |source| PrepareError::Io { what, path, source }
+}
+
+/// One app's findings on this host.
+struct Resolved {
+    stored: StoredImage,
+    image: Image,
+    ids: Ids,
+    file_environment: Vec<(String, String)>,
+    io_devices: Vec<(u32, u32)>,
+}
+
+/// Prepares the pod and leaves it locked.
+///
+/// # Errors
+/// [`PrepareError`]; nothing is left behind.
+pub fn prepare(
+    paths: &Paths,
+    store: &Store,
+    request: &Request<'_>,
+) -> Result<Pod<Prepared>, PrepareError> {
+    // Held until the pod directory names its layers, so that no gc takes them meanwhile.
+    let first = request.pod.apps.first().map_or("", |app| app.name.as_str());
+    let _lock = store.lock_shared().map_err(|source| PrepareError::Image {
+        app: first.to_owned(),
+        image: "store".to_owned(),
+        source: Box::new(source),
+    })?;
+    let resolved = request
+        .pod
+        .apps
+        .iter()
+        .map(|app| resolve(paths, store, app))
+        .collect::<Result<Vec<_>, _>>()?;
+    let previous = match request.name {
+        Some(lock) => name::holder(paths, lock.name())?,
+        None => None,
+    };
+    let pod = Pod::create(paths)?;
+    match fill(paths, request, &resolved, previous, &pod) {
+        Ok(()) => {
+            if let Some(lock) = request.name {
+                lock.assign(pod.uuid())?;
+            }
+            Ok(pod.seal(paths)?)
+        }
+        Err(error) => {
+            // The first error is the one to report; gc removes what stays.
+            let _ = pod.delete(paths);
+            Err(error)
+        }
+    }
+}
+
+fn fill(
+    paths: &Paths,
+    request: &Request<'_>,
+    resolved: &[Resolved],
+    previous: Option<uuid::Uuid>,
+    pod: &Pod<Preparing>,
+) -> Result<(), PrepareError> {
+    let uuid = pod.uuid().to_string();
+    let pod_name = request.name.map(|lock| lock.name().as_str());
+    let apps = request.pod.apps.iter().zip(resolved).map(|(app, found)| AppInput {
+        app,
+        image: &found.image,
+        extra_args: request.extra_args,
+        file_environment: &found.file_environment,
+        ids: &found.ids,
+        io_devices: &found.io_devices,
+    });
+    let input = Input {
+        pod: request.pod,
+        uuid: &uuid,
+        name: pod_name,
+        apps: apps.collect(),
+        host: crate::host::totals(),
+        best_effort: request.best_effort,
+    };
+    let output = plan::build(&input)?;
+    let meta = meta(request, resolved, previous, pod, &output);
+    let dir = pod.path();
+    for (app, found) in request.pod.apps.iter().zip(resolved) {
+        app_dirs(&dir.join("apps").join(&app.name), &found.stored.layers)?;
+    }
+    for wanted in &output.dirs {
+        make_dir(paths, dir, wanted)?;
+    }
+    mkdir(&dir.join(directory::MOUNT_POINT), 0o700)?;
+    host_files(dir, &output.plan.hostname)?;
+    meta::write(&dir.join(manifest::FILE), &manifest::reify(&output.plan, &meta))?;
+    meta::write(&dir.join(sources::FILE), &output.sources)?;
+    meta::write(&dir.join(directory::PLAN), &output.plan)?;
+    meta.write(dir)?;
+    Ok(())
+}
+
+fn meta(
+    request: &Request<'_>,
+    resolved: &[Resolved],
+    previous: Option<uuid::Uuid>,
+    pod: &Pod<Preparing>,
+    output: &plan::Output,
+) -> Meta {
+    let apps = request.pod.apps.iter().zip(resolved).map(|(app, found)| AppMeta {
+        name: app.name.clone(),
+        image: app.image.clone(),
+        image_id: found.image.id.clone(),
+        layers: found.image.layers.iter().map(|(digest, _)| digest.clone()).collect(),
+    });
+    let milliseconds = |span: file::TimeSpan| match span {
+        file::TimeSpan::Finite(time) => Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        file::TimeSpan::Infinity => None,
+    };
+    let limits = request.pod.limits.unit_properties();
+    Meta {
+        version: meta::VERSION,
+        uuid: pod.uuid(),
+        name: request.name.map(|lock| lock.name().to_string()),
+        created_ms: now_ms(),
+        previous,
+        pod_file_digest: request.digest.clone(),
+        description: request.pod.description.clone(),
+        apps: apps.collect(),
+        limits: limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        slice: request.pod.unit.slice.clone(),
+        stop_timeout_ms: milliseconds(request.pod.stop_timeout()).unwrap_or(u64::MAX),
+        start_timeout_ms: milliseconds(request.pod.unit.start_timeout),
+        weakened: output.weakened.clone(),
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An overlay's root has the attributes of its upper directory, so that gets the image's.
+fn app_dirs(dir: &Path, layers: &[Layer]) -> Result<(), PrepareError> {
+    files::make_private_dirs(dir).map_err(io_error("make directory", dir))?;
+    let upper = dir.join("upper");
+    mkdir(&upper, 0o755)?;
+    if let Some(top) = layers.first() {
+        let root = std::fs::metadata(&top.tree).map_err(io_error("read", &top.tree))?;
+        own(&upper, root.uid(), root.gid(), root.mode())?;
+    }
+    mkdir(&dir.join("work"), 0o700)
+}
+
+fn make_dir(paths: &Paths, pod: &Path, wanted: &plan::MakeDir) -> Result<(), PrepareError> {
+    let path = match &wanted.origin {
+        Origin::Pod(below) => pod.join(below),
+        Origin::State(below) => paths.state().join(below),
+        Origin::Host(_) => return Ok(()),
+    };
+    if let Some(parent) = path.parent() {
+        files::make_private_dirs(parent).map_err(io_error("make directory", parent))?;
+    }
+    match std::fs::create_dir(&path) {
+        // A volume that is kept keeps the owner and mode it has.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io_error("make directory", &path)(error)),
+        Ok(()) => own(&path, wanted.uid, wanted.gid, wanted.mode),
+    }
+}
+
+fn mkdir(path: &Path, mode: u32) -> Result<(), PrepareError> {
+    std::fs::create_dir(path).map_err(io_error("make directory", path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(io_error("set the mode of", path))
+}
+
+fn own(path: &Path, uid: u32, gid: u32, mode: u32) -> Result<(), PrepareError> {
+    std::os::unix::fs::chown(path, Some(uid), Some(gid))
+        .map_err(io_error("change the owner of", path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777))
+        .map_err(io_error("set the mode of", path))
+}
+
+/// `etc/resolv.conf` and `etc/hosts` of the pod, mounted where the plan says.
+fn host_files(pod: &Path, hostname: &str) -> Result<(), PrepareError> {
+    let etc = pod.join("etc");
+    mkdir(&etc, 0o755)?;
+    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    let hosts =
+        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t{hostname}\n");
+    for (name, bytes) in [("resolv.conf", resolv.as_slice()), ("hosts", hosts.as_bytes())] {
+        let path = etc.join(name);
+        std::fs::write(&path, bytes).map_err(io_error("write", &path))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
+            .map_err(io_error("set the mode of", &path))?;
+    }
+    Ok(())
+}
+
+fn resolve(paths: &Paths, store: &Store, app: &file::App) -> Result<Resolved, PrepareError> {
+    let reference: Reference = app
+        .image
+        .parse()
+        .map_err(|source| PrepareError::Reference { app: app.name.clone(), source })?;
+    let missing = |source| PrepareError::Image {
+        app: app.name.clone(),
+        image: app.image.clone(),
+        source: Box::new(source),
+    };
+    let id = store.resolve(&reference).map_err(missing)?;
+    let stored = store.image(&id).map_err(missing)?;
+    let view = StackedImage(&stored.layers);
+    let section = stored.manifest.app.clone().unwrap_or_default();
+    let user = match &app.user {
+        Some(account) => account.into(),
+        None => Wanted::Text(section.user.clone()),
+    };
+    let group = match (&app.group, &app.user) {
+        (Some(account), _) => Some(Wanted::from(account)),
+        // Another user than the image's brings its own primary group.
+        (None, Some(_)) => None,
+        (None, None) => Some(section.group.clone()).filter(|g| !g.is_empty()).map(Wanted::Text),
+    };
+    let ids = accounts::resolve(&user, group.as_ref(), &section.supplementary_gids, &view)
+        .map_err(|source| PrepareError::Account { app: app.name.clone(), source })?;
+    let image = plan_image(paths, &stored, &section, &view);
+    let file_environment = environment_files(&app.environment_files)?;
+    let io_devices = app
+        .limits
+        .io_max
+        .iter()
+        .map(|max| io_device(Path::new(&max.path)))
+        .collect::<Result<_, _>>()?;
+    Ok(Resolved { stored, image, ids, file_environment, io_devices })
+}
+
+fn plan_image(
+    paths: &Paths,
+    stored: &StoredImage,
+    app: &ImageApp,
+    view: &StackedImage<'_>,
+) -> Image {
+    let (capabilities, other_isolators) = isolators(&app.isolators);
+    // An OCI volume only says that data lives there: the app's own upper directory holds it.
+    let mount_points = match stored.id.digest().algo() {
+        crate::image::Algo::Sha512 => app
+            .mount_points
+            .iter()
+            .map(|point| (point.name.to_string(), point.path.clone(), point.read_only))
+            .collect(),
+        crate::image::Algo::Sha256 => Vec::new(),
+    };
+    Image {
+        id: stored.id.to_string(),
+        layers: stored
+            .layers
+            .iter()
+            .map(|layer| {
+                let tree = layer.tree.strip_prefix(paths.state()).unwrap_or(&layer.tree);
+                (layer.digest.to_string(), tree.to_owned())
+            })
+            .collect(),
+        exec: app.exec.clone(),
+        environment: app.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
+        working_directory: app.working_directory.clone(),
+        stop_signal: stored.manifest.stop_signal().and_then(signal_number),
+        mount_points,
+        capabilities,
+        other_isolators,
+        has_hosts: view.exists("/etc/hosts"),
+    }
+}
+
+/// `SIGQUIT`, `QUIT` or `3`.
+fn signal_number(text: &str) -> Option<i32> {
+    text.parse().ok().or_else(|| rocket_sys::signal::number(text))
+}
+
+fn isolators(list: &[Isolator]) -> (CapabilityWish, Vec<String>) {
+    let mut wish = CapabilityWish::Default;
+    let mut others = Vec::new();
+    for isolator in list {
+        let set = || -> Vec<String> {
+            let names = isolator.value.get("set").and_then(|set| set.as_array());
+            let names = names.into_iter().flatten().filter_map(|name| name.as_str());
+            names.map(|name| name.trim_start_matches("CAP_").to_ascii_lowercase()).collect()
+        };
+        match isolator.name.as_str() {
+            "os/linux/capabilities-retain-set" => wish = CapabilityWish::Retain(set()),
+            "os/linux/capabilities-remove-set" => wish = CapabilityWish::Remove(set()),
+            // Always in force unless the pod file says otherwise.
+            "os/linux/no-new-privileges" => {}
+            other => others.push(other.to_owned()),
+        }
+    }
+    (wish, others)
+}
+
+struct StackedImage<'a>(&'a [Layer]);
+
+impl StackedImage<'_> {
+    /// Account databases larger than this are not read.
+    const LIMIT: u64 = 4 << 20;
+
+    fn text(&self, path: &str) -> Option<String> {
+        let bytes = view::read_file(self.0, path, Self::LIMIT).ok().flatten()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        view::metadata(self.0, path).is_ok_and(|found| found.is_some())
+    }
+}
+
+impl Database for StackedImage<'_> {
+    fn passwd(&self) -> Option<String> {
+        self.text("/etc/passwd")
+    }
+
+    fn group(&self) -> Option<String> {
+        self.text("/etc/group")
+    }
+
+    fn owner(&self, path: &str) -> Option<(u32, u32)> {
+        let found = view::metadata(self.0, path).ok().flatten()?;
+        Some((found.uid, found.gid))
+    }
+}
+
+/// `NAME=value` lines; empty ones and those that begin with `#` or `;` are skipped; quotes are kept
+/// as they are.
+fn environment_files(paths: &[PathBuf]) -> Result<Vec<(String, String)>, PrepareError> {
+    let mut list = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(path).map_err(io_error("read", path))?;
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            let bad = || PrepareError::EnvironmentFile { path: path.clone(), line: index + 1 };
+            let (name, value) = line.split_once('=').ok_or_else(bad)?;
+            if name.is_empty() || value.contains('\0') {
+                return Err(bad());
+            }
+            list.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    Ok(list)
+}
+
+/// The block device that `path` is, or that the file system it lies on is on.
+fn io_device(path: &Path) -> Result<(u32, u32), PrepareError> {
+    let meta = std::fs::metadata(path).map_err(io_error("look up the device of", path))?;
+    let is_block = FileType::from_raw_mode(meta.mode()) == FileType::BlockDevice;
+    let device = if is_block { meta.rdev() } else { meta.dev() };
+    Ok((rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
+/// A name for a pod that is to have one.
+///
+/// # Errors
+/// [`NameError`].
+pub fn claim(paths: &Paths, text: &str) -> Result<NameLock, NameError> {
+    NameLock::claim(paths, &PodName::new(text)?)
+}

@@ -1,0 +1,81 @@
+//! What the plan's descriptors are opened from, written beside the plan so that a prepared pod can
+//! be run later.
+//!
+//! The plan names descriptors; this table says what each is: never a path inside a root.
+
+use crate::config::paths::Paths;
+use rocket_sys::mount::open_tree_clone;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// File in the pod directory.
+pub const FILE: &str = "sources.json";
+
+/// One descriptor and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Source {
+    /// Its name in the plan.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// With the mounts below it.
+    pub recursive: bool,
+}
+
+/// Where a detached mount is cloned from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A path below the pod directory, wherever that lies by then.
+    Pod(PathBuf),
+    /// A path below the state directory: layer trees, managed volumes.
+    State(PathBuf),
+    /// A path of the host: volumes of kind `host`, device nodes.
+    Host(PathBuf),
+}
+
+/// A source that is not there.
+#[derive(Debug, Error)]
+#[error("cannot open {path} for the pod")]
+pub struct SourceError {
+    /// What was opened.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Source {
+    /// Clones the detached mount.
+    ///
+    /// # Errors
+    /// The path is missing, is or goes through a symlink, or is on a file system that cannot be
+    /// cloned.
+    pub fn open(&self, paths: &Paths, pod: &Path) -> Result<OwnedFd, SourceError> {
+        let (path, flags) = match &self.origin {
+            Origin::Pod(below) => (pod.join(below), ResolveFlags::NO_MAGICLINKS),
+            Origin::State(below) => (paths.state().join(below), ResolveFlags::NO_MAGICLINKS),
+            // appc, ace.md: a source that is or goes through a symlink is an error.
+            Origin::Host(path) => {
+                (path.clone(), ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS)
+            }
+        };
+        let place = openat2(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), flags)
+            .map_err(|error| SourceError { path: path.clone(), source: explain(error) })?;
+        open_tree_clone(place.as_fd(), c"", self.recursive)
+            .map_err(|source| SourceError { path, source: io::Error::other(source) })
+    }
+}
+
+/// ELOOP means a symlink here, which the number alone does not say.
+fn explain(error: rustix::io::Errno) -> io::Error {
+    match error {
+        rustix::io::Errno::LOOP => io::Error::other("it is, or goes through, a symbolic link"),
+        error => error.into(),
+    }
+}
