@@ -36,7 +36,7 @@ test: ## Lints, unit tests, and the integration tests in the beds
 
 test-long: ## The same, with the tests that take minutes
 	@tests/setup test
-	@ROCKET_TEST_PROFILE=long tests/all
+	@ROCKET_TEST_LONG=1 tests/all
 
 lint: ## rustfmt, clippy, unsafe only in stage1/sys, cargo-deny, shellcheck
 	@tests/setup lint
@@ -46,13 +46,14 @@ setup: ## Install the Debian packages and cargo tools that the other targets nee
 	@tests/setup all
 
 build: ## Build what is installed (PROFILE=release)
-	$(CARGO) build --locked --profile $(PROFILE) --package rocket --package rocket-generator --package xtask
+	$(CARGO) build --locked --profile $(PROFILE) \
+	    --package rocket --package rocket-generator --package xtask
 	$(CARGO) build --locked --profile $(PROFILE) --package rocket-init \
 	    --target $(TRIPLE) --target-dir $(TARGET)/static \
 	    --config 'target.$(TRIPLE).rustflags=["-Ctarget-feature=+crt-static"]'
-	@rm -rf $(TARGET)/man $(TARGET)/completions
-	$(OUT)/xtask man --out $(TARGET)/man
-	$(OUT)/xtask completions --out $(TARGET)/completions
+	@rm -rf $(OUT)/man $(OUT)/completions
+	$(OUT)/xtask man --out $(OUT)/man
+	$(OUT)/xtask completions --out $(OUT)/completions
 
 INSTALL_DATA = install -m 644
 # $(call install_files,files,directory): nothing where there are no files
@@ -66,9 +67,9 @@ install: build ## Install below DESTDIR and PREFIX (/usr)
 	$(call install_files,$(filter-out %.preset,$(wildcard units/*.*)),$(UNITDIR))
 	$(call install_files,$(wildcard units/*.preset),$(PRESETDIR))
 	$(call install_files,$(wildcard packaging/tmpfiles.d/*.conf),$(TMPFILESDIR))
-	$(call install_files,$(wildcard $(TARGET)/man/*.1),$(SHARE)/man/man1)
+	$(call install_files,$(wildcard $(OUT)/man/*.1),$(SHARE)/man/man1)
 	$(call install_files,$(wildcard packaging/man/*.8),$(SHARE)/man/man8)
-	$(call install_files,$(wildcard $(TARGET)/completions/rocket.bash),$(SHARE)/bash-completion/completions)
-	$(call install_files,$(wildcard $(TARGET)/completions/_rocket),$(SHARE)/zsh/vendor-completions)
-	$(call install_files,$(wildcard $(TARGET)/completions/rocket.fish),$(SHARE)/fish/vendor_completions.d)
+	$(call install_files,$(wildcard $(OUT)/completions/rocket.bash),$(SHARE)/bash-completion/completions)
+	$(call install_files,$(wildcard $(OUT)/completions/_rocket),$(SHARE)/zsh/vendor-completions)
+	$(call install_files,$(wildcard $(OUT)/completions/rocket.fish),$(SHARE)/fish/vendor_completions.d)
 	$(call install_files,$(wildcard README.md LICENSE-* docs/*.md),$(SHARE)/doc/rocket)

@@ -17,16 +17,6 @@ need() {
     [ ${#missing[@]} = 0 ] || die "missing: ${missing[*]} (tests/setup installs what is needed)"
 }
 
-# The Debian release of this machine, and so of what is built on it: a bed whose C library is older
-# could not run it. Elsewhere the oldest that rocket supports.
-debian_release() {
-    # shellcheck source=/dev/null
-    case $(. /etc/os-release && echo "${ID:-}-${VERSION_CODENAME:-}") in
-    debian-trixie) echo trixie ;;
-    *) echo bookworm ;;
-    esac
-}
-
 # A directory of this bed's own, with a lock that tells the living from the dead; those of beds
 # that were killed before they could clean up are removed here.
 bed_directory() {
@@ -57,7 +47,7 @@ remove_bed() {
 
 # What the bed tests is what `make install` installs, only built faster (profile `quick`).
 install_project() {
-    make --no-print-directory --silent -C "$project" install \
+    flock "$beds/install.lock" make --no-print-directory --silent -C "$project" install \
         DESTDIR="$dir/install" PREFIX=/usr PROFILE=quick >"$dir/install.log" 2>&1 {lock}>&- || {
         cat "$dir/install.log" >&2
         die "make install failed"

@@ -11,7 +11,7 @@ bed_check() {
 # The disk image, made once from the root file system; each bed writes to a copy-on-write file.
 make_image() {
     local source recipe
-    source=$("$here/roots" "$(debian_release)")
+    source=$("$here/roots" "$("$here/release")")
     image=$target/bed/uml.ext4
     recipe=$(cat "$source.recipe" "$here/uml-boot")
     (

@@ -1,48 +1,20 @@
 //! Signals: masks, dispositions, signalfd, names.
 
-use std::io;
-use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd;
 
 use crate::error::{Error, Result};
 
 /// A saved signal mask.
-#[derive(Clone, Copy)]
-pub struct Mask(libc::sigset_t);
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(SigSet);
 
-impl std::fmt::Debug for Mask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mask")
-    }
-}
-
-fn full() -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigfillset initialises the whole set it is given.
-    unsafe {
-        libc::sigfillset(set.as_mut_ptr());
-        set.assume_init()
-    }
-}
-
-fn empty() -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises the whole set it is given.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        set.assume_init()
-    }
-}
-
-fn set_mask(set: &libc::sigset_t) -> Result<Mask> {
-    let mut old = MaybeUninit::uninit();
-    // SAFETY: both pointers are valid for the call, and `old` is written when it succeeds.
-    let rc = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, old.as_mut_ptr()) };
-    if rc != 0 {
-        return Err(Error::new("pthread_sigmask", "", io::Error::from_raw_os_error(rc)));
-    }
-    // SAFETY: initialised by the successful call above.
-    Ok(Mask(unsafe { old.assume_init() }))
+fn set_mask(set: &SigSet) -> Result<Mask> {
+    let old = set.thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    old.map(Mask).map_err(|e| Error::new("pthread_sigmask", "", e))
 }
 
 /// Blocks every signal of the calling thread and returns the mask before.
@@ -50,7 +22,7 @@ fn set_mask(set: &libc::sigset_t) -> Result<Mask> {
 /// # Errors
 /// Whatever the kernel says.
 pub fn block_all() -> Result<Mask> {
-    set_mask(&full())
+    set_mask(&SigSet::all())
 }
 
 /// Lets every signal through.
@@ -58,7 +30,7 @@ pub fn block_all() -> Result<Mask> {
 /// # Errors
 /// Whatever the kernel says.
 pub fn unblock_all() -> Result<Mask> {
-    set_mask(&empty())
+    set_mask(&SigSet::empty())
 }
 
 /// Sets a mask saved before.
@@ -85,9 +57,9 @@ pub fn reset_handlers() {
 
 /// A descriptor that becomes readable when a (blocked) signal is pending; non-blocking.
 #[derive(Debug)]
-pub struct SignalFd(OwnedFd);
+pub struct SignalFd(signalfd::SignalFd);
 
-impl std::os::fd::AsFd for SignalFd {
+impl AsFd for SignalFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -99,39 +71,28 @@ impl SignalFd {
     /// # Errors
     /// Whatever `signalfd(2)` says.
     pub fn all() -> Result<Self> {
-        Self::over(&full())
-    }
-
-    fn over(set: &libc::sigset_t) -> Result<Self> {
-        // SAFETY: the set is valid for the call; the descriptor returned is new and ours.
-        let fd = unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(Error::last("signalfd", ""));
-        }
-        // SAFETY: just returned by the kernel, so open and without another owner.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Self::over(&SigSet::all())
     }
 
     /// For these signals, which are blocked from here on.
     ///
     /// # Errors
-    /// Whatever `sigprocmask(2)` or `signalfd(2)` say.
+    /// A number that is no signal, or whatever the kernel says.
     pub fn of(signals: &[i32]) -> Result<Self> {
-        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initialises the set it is given.
-        let mut set = unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            set.assume_init()
-        };
+        let mut set = SigSet::empty();
         for signal in signals {
-            // SAFETY: the set is initialised; a number that is no signal is refused with -1.
-            unsafe { libc::sigaddset(&mut set, *signal) };
+            let signal = Signal::try_from(*signal)
+                .map_err(|e| Error::new("signalfd", signal.to_string(), e))?;
+            set.add(signal);
         }
-        // SAFETY: the set is valid for the call, and the old mask is not asked for.
-        if unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) } < 0 {
-            return Err(Error::last("sigprocmask", ""));
-        }
+        set.thread_block().map_err(|e| Error::new("pthread_sigmask", "", e))?;
         Self::over(&set)
+    }
+
+    fn over(set: &SigSet) -> Result<Self> {
+        let flags = signalfd::SfdFlags::SFD_CLOEXEC | signalfd::SfdFlags::SFD_NONBLOCK;
+        let fd = signalfd::SignalFd::with_flags(set, flags);
+        fd.map(Self).map_err(|e| Error::new("signalfd", "", e))
     }
 
     /// The next pending signal's number, or `None`.
@@ -139,22 +100,10 @@ impl SignalFd {
     /// # Errors
     /// Whatever `read(2)` says.
     pub fn next(&self) -> Result<Option<i32>> {
-        let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
-        let size = size_of::<libc::signalfd_siginfo>();
-        // SAFETY: the buffer is as long as we say.
-        let n = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
-        match usize::try_from(n) {
-            Ok(n) if n == size => {
-                // SAFETY: all-zero is valid for this plain struct, and the kernel has filled it.
-                let number = unsafe { info.assume_init() }.ssi_signo;
-                Ok(i32::try_from(number).ok())
-            }
-            Ok(_) => Ok(None),
-            Err(_) => match io::Error::last_os_error() {
-                e if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-                e if e.kind() == io::ErrorKind::Interrupted => Ok(None),
-                e => Err(Error::new("read", "signalfd", e)),
-            },
+        match self.0.read_signal() {
+            Ok(info) => Ok(info.and_then(|i| i32::try_from(i.ssi_signo).ok())),
+            Err(Errno::EINTR) => Ok(None),
+            Err(e) => Err(Error::new("read", "signalfd", e)),
         }
     }
 }
@@ -248,6 +197,17 @@ pub fn number(name: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blocked_signal_comes_out_of_the_descriptor_once() {
+        let before = block_all().unwrap();
+        let signals = SignalFd::all().unwrap();
+        assert_eq!(signals.next().unwrap(), None);
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGUSR1).unwrap();
+        assert_eq!(signals.next().unwrap(), Some(libc::SIGUSR1));
+        assert_eq!(signals.next().unwrap(), None);
+        restore(&before).unwrap();
+    }
 
     #[test]
     fn names_and_numbers_go_both_ways() {
