@@ -135,7 +135,8 @@ pub fn run(
     let ready = make_ready(paths, pod, name.as_ref(), cgroup, options, &around)?;
     match cgroup {
         Cgroup::Unit => {
-            record_cgroup(ready.pod.path(), around.cgroup.as_deref())?;
+            let invocation = std::env::var("INVOCATION_ID").ok();
+            record_cgroup(ready.pod.path(), around.cgroup.as_deref(), invocation)?;
             Err(ready.flavour.exec(ready.pod.path(), &ready.descriptors))
         }
         Cgroup::Scope | Cgroup::None => foreground::run(ready, cgroup),
@@ -229,7 +230,11 @@ fn without_cgroup(plan: &mut PodPlan, meta: &Meta, options: Options) -> Result<(
 }
 
 /// Writes down where the pod runs, for the question "dead or alive".
-fn record_cgroup(dir: &Path, cgroup: Option<&str>) -> Result<(), LaunchError> {
+fn record_cgroup(
+    dir: &Path,
+    cgroup: Option<&str>,
+    invocation: Option<String>,
+) -> Result<(), LaunchError> {
     let inode = match cgroup {
         Some(cgroup) => {
             let path = detect::cgroup_dir(cgroup);
@@ -245,6 +250,7 @@ fn record_cgroup(dir: &Path, cgroup: Option<&str>) -> Result<(), LaunchError> {
         path: cgroup.map(str::to_owned),
         inode,
         unit: cgroup.and_then(detect::unit_of).map(str::to_owned),
+        invocation,
     };
     Ok(record.write(dir)?)
 }

@@ -72,7 +72,7 @@ fn give_cgroup(
     pid: i32,
 ) -> Result<(), LaunchError> {
     if cgroup != Cgroup::Scope {
-        return record_cgroup(pod.path(), None);
+        return record_cgroup(pod.path(), None, None);
     }
     let pid = u32::try_from(pid).unwrap_or(0);
     let unit = properties::Unit {
@@ -84,7 +84,7 @@ fn give_cgroup(
     let scope = unit_name(meta.uuid, "scope");
     bus::start_transient(&scope, &properties::scope(&unit, pid)?)?;
     let path = detect::cgroup_of(Some(pid)).map_err(io_error("find the cgroup of the scope"))?;
-    record_cgroup(pod.path(), Some(&path))
+    record_cgroup(pod.path(), Some(&path), None)
 }
 
 fn supervise(

@@ -60,8 +60,20 @@ pub fn is_populated(record: &CgroupRecord) -> bool {
     if std::fs::metadata(&dir).map(|m| m.ino()).ok() != Some(record.inode) {
         return false;
     }
+    if let Some(ours) = &record.invocation
+        && invocation(&dir).is_some_and(|now| now != *ours)
+    {
+        return false;
+    }
     std::fs::read_to_string(dir.join("cgroup.events"))
         .is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+}
+
+/// systemd notes the running invocation on the unit's cgroup.
+fn invocation(dir: &Path) -> Option<String> {
+    let mut value = [0u8; 64];
+    let n = rustix::fs::getxattr(dir, "trusted.invocation_id", &mut value[..]).ok()?;
+    String::from_utf8(value.get(..n)?.to_vec()).ok()
 }
 
 /// The running kernel's boot id.
@@ -82,6 +94,7 @@ mod tests {
             path: Some("/".into()),
             inode: 1,
             unit: None,
+            invocation: None,
         };
         assert!(!is_populated(&record));
         record.boot_id = boot_id().unwrap();

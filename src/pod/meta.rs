@@ -105,6 +105,9 @@ pub struct CgroupRecord {
     pub inode: u64,
     /// The unit that owns it.
     pub unit: Option<String>,
+    /// The unit's invocation (systemd.exec(5), `INVOCATION_ID`): a restarted service may keep its
+    /// directory, not its invocation.
+    pub invocation: Option<String>,
 }
 
 impl Meta {
