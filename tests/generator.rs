@@ -1,0 +1,262 @@
+//! The template and the generator under a real systemd.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+// systemd changes between releases, so these run on every Debian root there is: module `systemd`.
+mod ns {
+    mod systemd {
+        use rocket_testkit::require_bed;
+        use std::fs;
+        use std::path::{Path, PathBuf};
+        use std::process::Command;
+        use std::time::{Duration, Instant};
+
+        const PODS: &str = "/run/rocket/pods";
+        const GENERATED: &str = "/run/systemd/generator";
+
+        const RIGHT: &str = "network = \"none\"\n[app.web]\nimage = \"example.com/none-such\"\n\
+                     stop-timeout = \"20s\"\n";
+
+        /// What a command prints on both channels, and whether it went well.
+        fn run(command: &str, arguments: &[&str]) -> (bool, String) {
+            let output = Command::new(command).args(arguments).output().expect(command);
+            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.push_str(&String::from_utf8_lossy(&output.stderr));
+            (output.status.success(), text)
+        }
+
+        fn systemctl(arguments: &[&str]) -> String {
+            let (fine, text) = run("systemctl", arguments);
+            assert!(fine, "systemctl {arguments:?}: {text}");
+            text
+        }
+
+        /// A pod file of this test alone; gone at its end.
+        struct Pod {
+            unit: String,
+            file: PathBuf,
+        }
+
+        impl Pod {
+            fn new(name: &str, text: &str) -> Self {
+                let unit = format!("rocket@{name}.service");
+                let file = Path::new(PODS).join(format!("{name}.toml"));
+                fs::create_dir_all(PODS).unwrap();
+                fs::write(&file, text).unwrap();
+                systemctl(&["daemon-reload"]);
+                Self { unit, file }
+            }
+
+            fn show(&self, property: &str) -> String {
+                systemctl(&["show", "--value", "-p", property, &self.unit]).trim().to_owned()
+            }
+        }
+
+        impl Drop for Pod {
+            fn drop(&mut self) {
+                let _ = run("systemctl", &["reset-failed", &self.unit]);
+                let _ = fs::remove_file(&self.file);
+                let _ = fs::remove_dir_all(self.file.with_extension("toml.d"));
+            }
+        }
+
+        #[test]
+        fn drop_ins_apply_and_set_property_wins() {
+            require_bed("ns");
+            let text = format!(
+                "description = \"100% \\\"mine\\\"\"\n{RIGHT}[limits]\nmemory-max = \"256M\"\n\
+         cpu-quota = \"50%\"\ntasks-max = 64\n[unit]\nafter = [\"pod:gen-other\"]\n\
+         restart = \"always\"\nrestart-sec = \"700ms\"\n"
+            );
+            let pod = Pod::new("gen-limits", &text);
+            for (property, value) in [
+                ("Description", "100% \"mine\""),
+                ("MemoryMax", "268435456"),
+                ("CPUQuotaPerSecUSec", "500ms"),
+                ("TasksMax", "64"),
+                ("Restart", "always"),
+                ("RestartUSec", "700ms"),
+                ("TimeoutStopUSec", "25s"),
+                ("LogExtraFields", "ROCKET_POD=gen-limits"),
+                ("SourcePath", "/run/rocket/pods/gen-limits.toml"),
+                ("Slice", "rocket.slice"),
+                ("Delegate", "yes"),
+                ("KillMode", "mixed"),
+            ] {
+                assert_eq!(pod.show(property), value, "{property}");
+            }
+            assert!(pod.show("After").contains("rocket@gen-other.service"));
+            assert!(pod.show("Environment").starts_with("ROCKET_POD_DIGEST="));
+
+            systemctl(&["set-property", "--runtime", &pod.unit, "MemoryMax=64M"]);
+            systemctl(&["daemon-reload"]);
+            assert_eq!(pod.show("MemoryMax"), "67108864");
+
+            // A drop-in of the pod file counts from the next reload on.
+            let drop_ins = pod.file.with_extension("toml.d");
+            fs::create_dir(&drop_ins).unwrap();
+            fs::write(drop_ins.join("50-local.toml"), "limits = { tasks-max = 10 }").unwrap();
+            systemctl(&["daemon-reload"]);
+            assert_eq!(pod.show("TasksMax"), "10");
+        }
+
+        #[test]
+        fn a_broken_file_says_where_when_it_is_started() {
+            require_bed("ns");
+            let pod =
+                Pod::new("gen-broken", "network = \"none\"\n[app.web]\nimgae = \"100% $HOME\"\n");
+            let began = Instant::now();
+            let (started, _) = run("systemctl", &["start", &pod.unit]);
+            assert!(!started);
+            assert!(began.elapsed() < Duration::from_secs(20));
+            let (_, status) = run("systemctl", &["status", "--no-pager", "--full", &pod.unit]);
+            let complaint = "/run/rocket/pods/gen-broken.toml:3:1: unknown key \"imgae\" in [app.web] (did \
+                     you mean \"image\"?)";
+            assert!(status.contains(&format!("Status: \"{complaint}\"")), "{status}");
+            assert!(status.contains("status=78"), "{status}");
+            // And once more as a line of the journal, as an error.
+            let (_, journal) = run("journalctl", &["-u", &pod.unit, "-p", "err", "-o", "cat"]);
+            assert!(journal.lines().any(|line| line == complaint), "{journal}");
+            assert_eq!(pod.show("NRestarts"), "0");
+
+            // Repaired, it is an ordinary pod again.
+            fs::write(&pod.file, RIGHT).unwrap();
+            systemctl(&["daemon-reload"]);
+            assert!(pod.show("ExecStart").contains("--pod=gen-broken"));
+        }
+
+        #[test]
+        fn what_is_not_supported_yet_is_named_at_the_start() {
+            require_bed("ns");
+            let pod = Pod::new("gen-later", &format!("{RIGHT}restart = \"always\"\n"));
+            assert!(!run("systemctl", &["start", &pod.unit]).0);
+            let status = pod.show("StatusText");
+            assert!(
+        status.ends_with(
+            "gen-later.toml:5:11: app.web.restart = \"always\" is not supported by this release"
+        ),
+        "{status}"
+    );
+        }
+
+        #[test]
+        fn instances_are_enabled_preset_and_masked() {
+            require_bed("ns");
+            let pod = Pod::new("gen-enable", RIGHT);
+            let enabled = || run("systemctl", &["is-enabled", &pod.unit]).1.trim().to_owned();
+            assert_eq!(enabled(), "disabled");
+            systemctl(&["enable", &pod.unit]);
+            assert_eq!(enabled(), "enabled");
+            systemctl(&["disable", &pod.unit]);
+            assert_eq!(enabled(), "disabled");
+            systemctl(&["mask", &pod.unit]);
+            assert_eq!(enabled(), "masked");
+            systemctl(&["unmask", &pod.unit]);
+            let preset = Path::new("/run/systemd/system-preset/10-gen.preset");
+            fs::create_dir_all(preset.parent().unwrap()).unwrap();
+            fs::write(preset, "enable rocket@.service gen-enable\ndisable rocket@.service\n")
+                .unwrap();
+            systemctl(&["preset", &pod.unit]);
+            assert_eq!(enabled(), "enabled");
+            systemctl(&["disable", &pod.unit]);
+            fs::remove_file(preset).unwrap();
+        }
+
+        #[test]
+        fn verify_is_silent() {
+            require_bed("ns");
+            let text = format!(
+                "description = \"50% of \\\\\"\n{}[limits]\nmemory-max = \"25%\"\ncpu-weight = \"idle\"\n\
+         io-weight = 10\nallowed-cpus = \"0\"\nio-max = {{ \"/dev/a%b\" = {{ read-iops = 5 }} }}\n\
+         [volume.v]\nkind = \"host\"\nsource = \"/srv/a b%c\\\"d\"\n[unit]\n\
+         wants = [\"network-online.target\"]\nconflicts = [\"dev-x\\\\x2dy.device\"]\n\
+         stop-timeout = \"infinity\"\n",
+                RIGHT
+            );
+            let right = Pod::new("gen-verify", &text);
+            let broken = Pod::new("gen-verify-broken", "x = \"$A %i \\\\ ; 'q'\" y");
+            let plain = Pod::new("gen-verify-plain", RIGHT);
+            for pod in [&right, &broken, &plain] {
+                assert!(
+                    Path::new(GENERATED).join(format!("{}.d/10-rocket.conf", pod.unit)).exists()
+                );
+            }
+            let units = [&right.unit, &broken.unit, &plain.unit].map(String::as_str);
+            let (fine, said) =
+                run("systemd-analyze", &[&["verify", "rocket.slice"], units.as_slice()].concat());
+            assert!(fine && said.is_empty(), "{said}");
+            // What systemd itself said when it loaded them.
+            for unit in units {
+                systemctl(&["show", unit]);
+                let (_, journal) =
+                    run("journalctl", &["-b", "-o", "cat", "-g", &format!("{unit}.*:[0-9]+:")]);
+                let complaints: Vec<&str> =
+                    journal.lines().filter(|l| l.contains(".conf:")).collect();
+                assert!(complaints.is_empty(), "{complaints:?}");
+            }
+            assert_eq!(right.show("Description"), "50% of \\");
+            assert!(right.show("RequiresMountsFor").contains("/srv/a b%c"));
+        }
+
+        #[test]
+        fn a_changed_file_asks_for_a_reload() {
+            require_bed("ns");
+            let pod = Pod::new("gen-stale", "network = \"none\"\nbroken");
+            // A unit that has run stays loaded.
+            assert!(!run("systemctl", &["start", &pod.unit]).0);
+            assert_eq!(pod.show("NeedDaemonReload"), "no");
+            let newer = std::time::SystemTime::now() + Duration::from_secs(5);
+            fs::File::options().write(true).open(&pod.file).unwrap().set_modified(newer).unwrap();
+            assert_eq!(pod.show("NeedDaemonReload"), "yes");
+        }
+
+        #[test]
+        fn alone_a_thousand_pod_files_cost_little() {
+            require_bed("ns");
+            let median = |mut times: Vec<Duration>| {
+                times.sort_unstable();
+                times[times.len() / 2]
+            };
+            let reloads = || {
+                median(
+                    (0..5)
+                        .map(|_| {
+                            let began = Instant::now();
+                            systemctl(&["daemon-reload"]);
+                            began.elapsed()
+                        })
+                        .collect(),
+                )
+            };
+            let before = reloads();
+            let files: Vec<PathBuf> =
+                (0..1000).map(|i| Path::new(PODS).join(format!("gen-many-{i}.toml"))).collect();
+            fs::create_dir_all(PODS).unwrap();
+            for file in &files {
+                fs::write(file, RIGHT).unwrap();
+            }
+            let with = reloads();
+            let out = tempfile::tempdir_in("/run").unwrap();
+            let generator = "/usr/lib/systemd/system-generators/rocket-generator";
+            let alone = median(
+                (0..5)
+                    .map(|_| {
+                        let began = Instant::now();
+                        assert!(
+                            Command::new(generator).arg(out.path()).status().unwrap().success()
+                        );
+                        began.elapsed()
+                    })
+                    .collect(),
+            );
+            for file in &files {
+                fs::remove_file(file).unwrap();
+            }
+            systemctl(&["daemon-reload"]);
+            eprintln!(
+                "daemon-reload: {before:?} without, {with:?} with 1000 pods; generator {alone:?}"
+            );
+            // A loaded machine is slow; what must not happen is anything that is not linear.
+            assert!(alone < Duration::from_secs(2), "{alone:?}");
+        }
+    }
+}
