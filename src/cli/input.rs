@@ -178,6 +178,7 @@ impl Wanted {
 
 fn prepare_failure(error: PrepareError) -> Failure {
     let hint = match &error {
+        PrepareError::Reference { source, .. } => Some(source.hint().to_owned()),
         PrepareError::Image { image, source, .. }
             if matches!(**source, crate::image::ImageError::NotFound(_)) =>
         {

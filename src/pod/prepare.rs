@@ -129,6 +129,15 @@ pub fn prepare(
     store: &Store,
     request: &Request<'_>,
 ) -> Result<Pod<Prepared>, PrepareError> {
+    let references = request
+        .pod
+        .apps
+        .iter()
+        .map(|app| {
+            let wrong = |source| PrepareError::Reference { app: app.name.clone(), source };
+            app.image.parse().map_err(wrong)
+        })
+        .collect::<Result<Vec<Reference>, _>>()?;
     // Held until the pod directory names its layers, so that no gc takes them meanwhile.
     let first = request.pod.apps.first().map_or("", |app| app.name.as_str());
     let _lock = store.lock_shared().map_err(|source| PrepareError::Image {
@@ -140,7 +149,8 @@ pub fn prepare(
         .pod
         .apps
         .iter()
-        .map(|app| resolve(paths, store, app))
+        .zip(&references)
+        .map(|(app, reference)| resolve(paths, store, app, reference))
         .collect::<Result<Vec<_>, _>>()?;
     let previous = match request.name {
         Some(lock) => name::holder(paths, lock.name())?,
@@ -304,17 +314,18 @@ fn host_files(pod: &Path, hostname: &str) -> Result<(), PrepareError> {
     Ok(())
 }
 
-fn resolve(paths: &Paths, store: &Store, app: &file::App) -> Result<Resolved, PrepareError> {
-    let reference: Reference = app
-        .image
-        .parse()
-        .map_err(|source| PrepareError::Reference { app: app.name.clone(), source })?;
+fn resolve(
+    paths: &Paths,
+    store: &Store,
+    app: &file::App,
+    reference: &Reference,
+) -> Result<Resolved, PrepareError> {
     let missing = |source| PrepareError::Image {
         app: app.name.clone(),
         image: app.image.clone(),
         source: Box::new(source),
     };
-    let id = store.resolve(&reference).map_err(missing)?;
+    let id = store.resolve(reference).map_err(missing)?;
     let stored = store.image(&id).map_err(missing)?;
     let view = StackedImage(&stored.layers);
     let section = stored.manifest.app.clone().unwrap_or_default();
