@@ -2,6 +2,8 @@
 //!
 //! Needs neither root's powers nor systemd; each case runs against a state directory of its own.
 
+#![allow(clippy::unwrap_used)]
+
 use rocket_testkit::{Command, Done};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Words, not kernels: the command line, its output and its errors. One verb a file.
 
+pub mod cat_manifest;
 pub mod enter;
 pub mod error;
 pub mod fetch;
@@ -53,6 +54,8 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Run a command inside a running app.
     Enter(enter::EnterArgs),
+    /// Print a pod's manifest: the reified appc PodManifest.
+    CatManifest(cat_manifest::CatManifestArgs),
     /// Remove pods that do not run.
     Rm(gc::RmArgs),
     /// Remove what dead pods left.
@@ -88,6 +91,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status(args) => list::status(&paths, args),
         Command::Logs(args) => logs::run(&paths, &args),
         Command::Enter(args) => enter::run(&paths, args),
+        Command::CatManifest(args) => cat_manifest::run(&paths, &args),
         Command::Rm(args) => gc::rm(&paths, &args),
         Command::Gc(args) => gc::gc(&paths, &args),
         Command::Fetch(args) => fetch::run(&paths, args),
