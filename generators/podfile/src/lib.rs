@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod catalog;
 mod diagnostic;
 mod grammar;
 mod limits;
@@ -22,6 +23,7 @@ mod values;
 pub use app::{
     Account, App, AppKind, AppMount, AppSecurity, Health, Probe, Ready, RestartLimit, Seccomp,
 };
+pub use catalog::Catalog;
 pub use diagnostic::Diagnostic;
 pub use limits::{HostTotals, Limits};
 pub use pod::{

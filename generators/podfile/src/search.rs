@@ -1,5 +1,6 @@
 //! Where pod files lie, and which of them count.
 
+use crate::catalog::Catalog;
 use crate::diagnostic::Diagnostic;
 use crate::merge;
 use crate::pod::PodFile;
@@ -10,9 +11,9 @@ use crate::values::name::{is_name, parse_instance};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A pod file with its drop-ins, read and merged.
@@ -100,6 +101,15 @@ enum Found {
 /// Reads the pod file of `name` and its drop-ins from the directories of `dirs`, most important
 /// first. `name` may be `web@1`, which is an instance of `web@.toml`.
 pub fn load(dirs: &[PathBuf], name: &str) -> Result<Loaded, LoadError> {
+    load_from(dirs, dirs, name)
+}
+
+/// The same, with drop-ins from directories of their own.
+pub(crate) fn load_from(
+    dirs: &[PathBuf],
+    drop_in_dirs: &[PathBuf],
+    name: &str,
+) -> Result<Loaded, LoadError> {
     let instance = parse_instance(name).ok_or_else(|| LoadError::BadName(name.to_owned()))?;
     let at = if instance.instance.is_some() { "@" } else { "" };
     let file_name = format!("{}{at}.toml", instance.name);
@@ -125,7 +135,7 @@ pub fn load(dirs: &[PathBuf], name: &str) -> Result<Loaded, LoadError> {
         return Err(LoadError::Invalid(merge.sources.diagnostics(vec![problem])));
     }
     let drop_in_dir = format!("{file_name}.d");
-    for (drop_in, path) in drop_ins(dirs, &drop_in_dir)? {
+    for (drop_in, path) in drop_ins(drop_in_dirs, &drop_in_dir)? {
         if let Some(Found::Text(text)) = read_source(&path)? {
             merge.add(&format!("{drop_in_dir}/{drop_in}"), path, text);
         }
@@ -149,15 +159,15 @@ pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
 
 /// Names of the pods that `dirs` have, sorted; templates end with `@`. Masked ones are left out.
 pub fn list(dirs: &[PathBuf]) -> Result<Vec<String>, LoadError> {
-    let files = first_of_each(dirs, Path::new(""))?;
-    let mut names = Vec::new();
-    for (file, path) in files {
-        let Some(stem) = file.strip_suffix(".toml") else { continue };
-        if is_name(stem.strip_suffix('@').unwrap_or(stem)) && !is_mask(&path)? {
-            names.push(stem.to_owned());
-        }
-    }
-    Ok(names)
+    let catalog = Catalog::scan(dirs)?;
+    let mut names = catalog.names();
+    names.retain(|name| {
+        let file = format!("{name}.toml");
+        let first =
+            dirs.iter().map(|dir| dir.join(&file)).find(|path| path.symlink_metadata().is_ok());
+        first.is_none_or(|path| !is_mask(&path))
+    });
+    Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 /// The files that become one pod file.
@@ -214,7 +224,7 @@ pub(crate) fn merged(sources: &Sources, files: usize) -> Result<PodFile, Vec<Pro
 /// The drop-ins in the order they apply: by file name, one of a higher directory in place of one
 /// of the same name below.
 fn drop_ins(dirs: &[PathBuf], drop_in_dir: &str) -> Result<Vec<(String, PathBuf)>, LoadError> {
-    let files = first_of_each(dirs, Path::new(drop_in_dir))?;
+    let files = first_of_each(dirs, drop_in_dir)?;
     Ok(files
         .into_iter()
         .filter(|(name, _)| name.ends_with(".toml") && !name.starts_with('.'))
@@ -222,10 +232,10 @@ fn drop_ins(dirs: &[PathBuf], drop_in_dir: &str) -> Result<Vec<(String, PathBuf)
 }
 
 /// Every file name below `dirs`/`below`, with the path in the first directory that has it.
-fn first_of_each(dirs: &[PathBuf], below: &Path) -> Result<BTreeMap<String, PathBuf>, LoadError> {
+fn first_of_each(dirs: &[PathBuf], below: &str) -> Result<BTreeMap<String, PathBuf>, LoadError> {
     let mut files = BTreeMap::new();
     for dir in dirs {
-        let dir = if below.as_os_str().is_empty() { dir.clone() } else { dir.join(below) };
+        let dir = dir.join(below);
         let entries = match fs::read_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
@@ -244,24 +254,34 @@ fn first_of_each(dirs: &[PathBuf], below: &Path) -> Result<BTreeMap<String, Path
 
 /// Reads a file; `None` = there is none.
 fn read_source(path: &Path) -> Result<Option<Found>, LoadError> {
-    let metadata = match fs::metadata(path) {
+    /// The same on every architecture that rocket is built for.
+    const O_NONBLOCK: i32 = 0o4000;
+    // Opened first and looked at then, so that both are about one file; without blocking, should it
+    // be a pipe.
+    let mut file = match OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
             return Ok(None);
         }
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
-        metadata => metadata.map_err(|error| unreadable(path, error))?,
+        file => file.map_err(|error| unreadable(path, error))?,
     };
+    let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
     if masks(&metadata) {
         return Ok(Some(Found::Mask));
     }
-    // Opening anything else could block for ever.
     if !metadata.is_file() {
         return Err(unreadable(path, io::Error::other("it is not a regular file")));
     }
-    if metadata.len() > LARGEST {
+    let mut bytes = Vec::new();
+    let length = usize::try_from(metadata.len().min(LARGEST)).unwrap_or(0);
+    bytes.reserve_exact(length + 1);
+    file.by_ref()
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(path, error))?;
+    if bytes.len() as u64 > LARGEST {
         return Err(unreadable(path, io::Error::other("it is larger than 1 MiB")));
     }
-    let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(Found::Text(text))),
         Err(error) => {
@@ -279,12 +299,9 @@ fn read_source(path: &Path) -> Result<Option<Found>, LoadError> {
     }
 }
 
-fn is_mask(path: &Path) -> Result<bool, LoadError> {
-    match fs::metadata(path) {
-        // A dangling link is a file that cannot be read, and that is said when it is loaded.
-        Err(_) => Ok(false),
-        Ok(metadata) => Ok(masks(&metadata)),
-    }
+fn is_mask(path: &Path) -> bool {
+    // A dangling link is a file that cannot be read, and that is said when it is loaded.
+    fs::metadata(path).is_ok_and(|metadata| masks(&metadata))
 }
 
 fn masks(metadata: &fs::Metadata) -> bool {
@@ -294,7 +311,7 @@ fn masks(metadata: &fs::Metadata) -> bool {
         || (metadata.file_type().is_char_device() && metadata.rdev() == DEV_NULL)
 }
 
-fn unreadable(path: &Path, error: io::Error) -> LoadError {
+pub(crate) fn unreadable(path: &Path, error: io::Error) -> LoadError {
     LoadError::Unreadable { path: path.to_owned(), error }
 }
 

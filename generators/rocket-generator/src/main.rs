@@ -12,11 +12,12 @@ mod output;
 mod unit_text;
 
 use output::Output;
-use rocket_podfile::LoadError;
+use rocket_podfile::{Catalog, LoadError};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 /// Where pod files lie, most important first. `ROCKET_POD_FILE_PATH`, separated by colons, says
 /// otherwise.
@@ -24,6 +25,11 @@ const POD_FILES: [&str; 3] = ["/etc/rocket/pods", "/run/rocket/pods", "/usr/lib/
 
 /// This program, where packages put it; only used when /proc cannot tell.
 const INSTALLED: &str = "/usr/lib/systemd/system-generators/rocket-generator";
+
+/// Threads beyond these would wait for the directory they all write.
+const MOST_THREADS: usize = 4;
+/// Pods that one thread has done before another one is running.
+const SMALLEST_SHARE: usize = 50;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -53,27 +59,47 @@ fn search_path() -> Vec<PathBuf> {
 /// Writes the drop-ins of all pods that `dirs` have below `normal`.
 fn generate(dirs: &[PathBuf], normal: &Path) {
     let generator = env::current_exe().unwrap_or_else(|_| PathBuf::from(INSTALLED));
-    let names = match rocket_podfile::list(dirs) {
-        Ok(names) => names,
+    let catalog = match Catalog::scan(dirs) {
+        Ok(catalog) => catalog,
         Err(error) => return log::problem(&error.to_string()),
     };
-    let output = Output::new(normal);
-    for name in names {
-        if name.ends_with('@') {
-            log::problem(&format!("{name}.toml: templates are not supported by this release"));
-            continue;
+    let names = catalog.names();
+    let work = |part: usize, names: &[&str]| {
+        let output = Output::new(normal, part);
+        for name in names {
+            one(&catalog, name, &generator, &output);
         }
-        let text = match rocket_podfile::load(dirs, &name) {
-            Ok(loaded) => drop_in::of_pod(&name, &loaded),
-            // It went away since it was listed.
-            Err(LoadError::Masked(_) | LoadError::NotFound { .. }) => continue,
-            Err(error) => {
-                log::problem(&error.to_string());
-                drop_in::of_error(&generator, &error)
+    };
+    // The boot waits for this. A few pods are not worth a thread.
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let share = names.len().div_ceil(threads).max(SMALLEST_SHARE);
+    thread::scope(|scope| {
+        for (part, names) in names.chunks(share).enumerate().skip(1) {
+            let spawned = thread::Builder::new().spawn_scoped(scope, move || work(part, names));
+            if spawned.is_err() {
+                work(part, names);
             }
-        };
-        if let Err(error) = output.drop_in(&name, &text) {
-            log::problem(&format!("cannot write the drop-in of the pod {name}: {error}"));
         }
+        work(0, names.get(..share).unwrap_or(&names));
+    });
+}
+
+/// Writes the drop-in of one pod.
+fn one(catalog: &Catalog<'_>, name: &str, generator: &Path, output: &Output) {
+    if name.ends_with('@') {
+        // It says nothing about which instances there are, and none of them is supported yet.
+        return log::problem(&format!("{name}.toml: templates are not supported by this release"));
+    }
+    let text = match catalog.load(name) {
+        Ok(loaded) => drop_in::of_pod(name, &loaded),
+        // A mask says that there is no such pod; or it went away just now.
+        Err(LoadError::Masked(_) | LoadError::NotFound { .. }) => return,
+        Err(error) => {
+            log::problem(&error.to_string());
+            drop_in::of_error(generator, &error)
+        }
+    };
+    if let Err(error) = output.drop_in(name, &text) {
+        log::problem(&format!("cannot write the drop-in of the pod {name}: {error}"));
     }
 }

@@ -11,10 +11,10 @@ pub struct Output {
 }
 
 impl Output {
-    /// Output below `dir`.
-    pub fn new(dir: &Path) -> Self {
+    /// Output below `dir`; `part` tells the threads of one generator apart.
+    pub fn new(dir: &Path, part: usize) -> Self {
         // Two generators at once, each with a name of its own, each end with a whole file.
-        let beside = dir.join(format!(".rocket-generator.{}", std::process::id()));
+        let beside = dir.join(format!(".rocket-generator.{}.{part}", std::process::id()));
         Self { dir: dir.to_owned(), beside }
     }
 

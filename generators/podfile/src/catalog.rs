@@ -1,0 +1,72 @@
+//! All pod files of a search path at once.
+
+use crate::search::{self, LoadError, Loaded, unreadable};
+use crate::values::name::is_name;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// What the directories of a search path hold, looked at once: with a thousand pods, asking each
+/// directory for each file that is not there is most of the work.
+#[derive(Debug)]
+pub struct Catalog<'a> {
+    dirs: &'a [PathBuf],
+    pods: BTreeMap<String, Places>,
+}
+
+/// In which directories there is something of a pod: one bit a directory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    files: u64,
+    drop_ins: u64,
+}
+
+impl<'a> Catalog<'a> {
+    /// Looks through `dirs`, most important first. One that is not there holds nothing.
+    pub fn scan(dirs: &'a [PathBuf]) -> Result<Self, LoadError> {
+        let mut pods: BTreeMap<String, Places> = BTreeMap::new();
+        for (index, dir) in dirs.iter().enumerate() {
+            let entries = match fs::read_dir(dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
+                entries => entries.map_err(|error| unreadable(dir, error))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(|error| unreadable(dir, error))?;
+                // A name that is not UTF-8 is no pod's.
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if let Some(stem) = name.strip_suffix(".toml.d") {
+                    pods.entry(stem.to_owned()).or_default().drop_ins |= bit(index);
+                } else if let Some(stem) = name.strip_suffix(".toml") {
+                    pods.entry(stem.to_owned()).or_default().files |= bit(index);
+                }
+            }
+        }
+        pods.retain(|name, places| {
+            places.files != 0 && is_name(name.strip_suffix('@').unwrap_or(name))
+        });
+        Ok(Self { dirs, pods })
+    }
+
+    /// The names, sorted; templates end with `@`. Masked pods are among them.
+    pub fn names(&self) -> Vec<&str> {
+        self.pods.keys().map(String::as_str).collect()
+    }
+
+    /// The same as [`crate::load`], for a name that [`Catalog::names`] gave.
+    pub fn load(&self, name: &str) -> Result<Loaded, LoadError> {
+        let places = self.pods.get(name).copied().unwrap_or_default();
+        let of = |mask: u64| -> Vec<PathBuf> {
+            let in_it = |index: usize| mask & bit(index) != 0;
+            let dirs = self.dirs.iter().enumerate();
+            dirs.filter(|(index, _)| in_it(*index)).map(|(_, dir)| dir.clone()).collect()
+        };
+        search::load_from(&of(places.files), &of(places.drop_ins), name)
+    }
+}
+
+/// Directories past the last bit share it, and are asked for each file.
+fn bit(index: usize) -> u64 {
+    1 << index.min(63)
+}
