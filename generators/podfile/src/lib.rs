@@ -43,3 +43,17 @@ pub fn parse(file_name: &Path, text: &str) -> Result<PodFile, Vec<Diagnostic>> {
     sources.add(file_name.to_owned(), text.to_owned());
     search::merged(&sources, 1).map_err(|problems| sources.diagnostics(problems))
 }
+
+/// Every key of the grammar with its table, `*` for a name that the user chooses: for
+/// documentation, completion and schemas.
+pub fn keys() -> Vec<(String, &'static str)> {
+    grammar::TABLES
+        .iter()
+        .flat_map(|(table, keys)| keys.iter().map(|key| (table.join("."), *key)))
+        .collect()
+}
+
+/// The keys that this release refuses, wholly or for some of their values.
+pub fn unsupported_keys() -> Vec<&'static str> {
+    support::keys()
+}

@@ -59,6 +59,11 @@ pub(crate) fn unsupported(top: &Table) -> Vec<Problem> {
     problems
 }
 
+/// The keys of which anything is refused.
+pub(crate) fn keys() -> Vec<&'static str> {
+    NOT_YET.iter().map(|(key, _)| *key).collect()
+}
+
 fn visit(table: &Table, parts: &[&str], above: String, found: &mut impl FnMut(&str, &Node)) {
     let Some((first, rest)) = parts.split_first() else { return };
     let entries: Vec<(&String, &Node)> = if *first == "*" {
