@@ -232,7 +232,8 @@ fn meta(
         file::TimeSpan::Finite(time) => Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         file::TimeSpan::Infinity => None,
     };
-    let limits = request.pod.limits.unit_properties();
+    // A transient unit takes numbers only; a start from the template reads the drop-in instead.
+    let limits = request.pod.limits.resolved(crate::host::totals()).unit_properties();
     Meta {
         version: meta::VERSION,
         uuid: pod.uuid(),

@@ -40,13 +40,13 @@ fn convert(name: &str, value: &str) -> Result<Property, LimitError> {
         value.parse().map_err(|_| bad("it is not a number"))
     };
     let converted = match name {
+        // On the bus no weight at all is the idle one.
+        "CPUWeight" if value == "idle" => Property::new(name, Value::U64(0)),
         "MemoryMax" | "MemoryHigh" | "MemoryLow" | "MemorySwapMax" | "TasksMax" | "CPUWeight"
         | "IOWeight" => Property::new(name, Value::U64(number()?)),
         "CPUQuota" => {
             let percent = value.strip_suffix('%').ok_or_else(|| bad("it has no % sign"))?;
-            let percent: u64 = percent.parse().map_err(|_| bad("it is not a percentage"))?;
-            // 100 % is one second of CPU time a second.
-            let usec = percent.checked_mul(10_000).ok_or_else(|| bad("it is too large"))?;
+            let usec = quota_usec(percent).ok_or_else(|| bad("it is not a percentage"))?;
             Property::new("CPUQuotaPerSecUSec", Value::U64(usec))
         }
         "AllowedCPUs" => Property::new(
@@ -65,6 +65,14 @@ fn convert(name: &str, value: &str) -> Result<Property, LimitError> {
         _ => return Err(bad("rocket knows no such property")),
     };
     Ok(converted)
+}
+
+/// Microseconds of CPU time a second: 100 % is one second. At most two decimals.
+fn quota_usec(percent: &str) -> Option<u64> {
+    let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
+    let whole: u64 = whole.parse().ok()?;
+    let part: u64 = format!("{decimals:0<2}").parse().ok().filter(|_| decimals.len() <= 2)?;
+    whole.checked_mul(10_000)?.checked_add(part * 100)
 }
 
 /// The little-endian bit set of a CPU list such as `0-3,7`.
@@ -105,6 +113,8 @@ mod tests {
             ("MemoryMax", "268435456", "MemoryMax", Value::U64(268_435_456)),
             ("TasksMax", "infinity", "TasksMax", Value::U64(u64::MAX)),
             ("CPUQuota", "50%", "CPUQuotaPerSecUSec", Value::U64(500_000)),
+            ("CPUQuota", "12.5%", "CPUQuotaPerSecUSec", Value::U64(125_000)),
+            ("CPUWeight", "idle", "CPUWeight", Value::U64(0)),
             ("AllowedCPUs", "0-1,9", "AllowedCPUs", Value::Bytes(vec![0b11, 0b10])),
             (
                 "IOReadBandwidthMax",

@@ -42,6 +42,20 @@ impl Limits {
         *self == Self::default()
     }
 
+    /// The same limits with every share of the host as a number: what a transient unit takes.
+    #[must_use]
+    pub fn resolved(&self, host: HostTotals) -> Self {
+        let memory = |size: Option<MemorySize>| size.map(|size| size.resolved(host.memory));
+        Self {
+            memory_max: memory(self.memory_max),
+            memory_high: memory(self.memory_high),
+            memory_low: memory(self.memory_low),
+            memory_swap_max: memory(self.memory_swap_max),
+            tasks_max: self.tasks_max.map(|tasks| tasks.resolved(host.tasks)),
+            ..self.clone()
+        }
+    }
+
     /// Files of a leaf cgroup and what to write in them, in a fixed order. `io-max` is not among
     /// them: its devices have to be looked up on the host first, see [`IoMax::cgroup_value`].
     pub fn cgroup_files(&self, host: HostTotals) -> Vec<(&'static str, String)> {

@@ -145,6 +145,7 @@ fn every_key_arrives() {
         ["MemoryMax=50%", "IOReadBandwidthMax=/dev/sda 10000000", "IOWriteIOPSMax=/dev/sda 100",]
     );
     assert_eq!(pod.limits.cgroup_files(HOST), [("memory.max", (512u64 << 20).to_string())]);
+    assert_eq!(pod.limits.resolved(HOST).unit_properties()[0].1, (512u64 << 20).to_string());
     assert_eq!(pod.unit.after, ["network-online.target", "rocket@db.service"]);
     assert_eq!(pod.unit.restart, RestartPolicy::Always);
     assert_eq!(pod.unit.restart_sec.to_string(), "500ms");

@@ -15,6 +15,15 @@ pub enum MemorySize {
 }
 
 impl MemorySize {
+    /// The same without a share: of the host's total as it is now.
+    #[must_use]
+    pub fn resolved(self, host_memory: u64) -> Self {
+        match self {
+            Self::Share(share) => Self::Bytes(share_of(host_memory, share)),
+            other => other,
+        }
+    }
+
     /// As the kernel's `memory.*` files take it.
     pub fn cgroup_value(self, host_memory: u64) -> String {
         match self {
@@ -48,6 +57,15 @@ pub enum Tasks {
 }
 
 impl Tasks {
+    /// The same without a share: of the host's total as it is now.
+    #[must_use]
+    pub fn resolved(self, host_tasks: u64) -> Self {
+        match self {
+            Self::Share(share) => Self::Number(share_of(host_tasks, share)),
+            other => other,
+        }
+    }
+
     /// As the kernel's `pids.max` takes it.
     pub fn cgroup_value(self, host_tasks: u64) -> String {
         match self {
