@@ -10,6 +10,7 @@
 mod descriptors;
 mod flavour;
 mod foreground;
+mod terminal;
 
 pub use flavour::{Flavour, FlavourError};
 
@@ -107,6 +108,10 @@ pub enum LaunchError {
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> LaunchError {
     let what = what.into();
     move |source| LaunchError::Io { what, source }
+}
+
+fn failed(what: &'static str) -> impl FnOnce(rocket_sys::Error) -> LaunchError {
+    move |error| io_error(what)(io::Error::other(error))
 }
 
 /// A pod with everything opened, one step from running.

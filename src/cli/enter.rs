@@ -41,10 +41,11 @@ pub fn run(paths: &Paths, args: EnterArgs) -> Result<ExitCode, Failure> {
         .unwrap_or_default();
     let app = choose(app, &apps)?;
     let command = if args.command.is_empty() { vec!["/bin/sh".to_owned()] } else { args.command };
-    let mut entry = vec![format!("--app={app}"), "--".to_owned()];
+    let mut entry = vec![app, "--".to_owned()];
     entry.extend(command);
     let dir = found.state.path(paths, found.uuid);
-    Err(Failure::new(Flavour::find(Path::new(STAGE1), "ns")?.enter(&dir, &entry)))
+    let code = Flavour::find(Path::new(STAGE1), "ns")?.enter(&dir, &entry)?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
 fn choose(app: Option<String>, apps: &[String]) -> Result<String, Failure> {

@@ -1,7 +1,7 @@
 //! stage1 flavours: a directory with `stage1.toml` and its entry points (docs/stage1-abi.md).
 
-use super::LaunchError;
 use super::descriptors::Descriptors;
+use super::{LaunchError, failed, terminal};
 use rocket_plan::ABI;
 use rocket_sys::spawn::{Child, Command, Program};
 use serde::Deserialize;
@@ -54,10 +54,11 @@ pub enum FlavourError {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Description {
     abi: u32,
     features: Vec<String>,
-    entry: Entry,
+    entry_points: Entry,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,7 +113,7 @@ impl Flavour {
     /// Becomes its `run` entry point.
     pub(super) fn exec(&self, pod: &Path, descriptors: &Descriptors) -> LaunchError {
         self.with_command(
-            &self.description.entry.run,
+            &self.description.entry_points.run,
             &[],
             pod,
             &descriptors.numbered(),
@@ -129,7 +130,7 @@ impl Flavour {
         descriptors: &[(BorrowedFd<'_>, RawFd)],
     ) -> Result<Child, LaunchError> {
         self.with_command(
-            &self.description.entry.run,
+            &self.description.entry_points.run,
             &[],
             pod,
             descriptors,
@@ -139,20 +140,23 @@ impl Flavour {
         .map_err(failed("start stage1"))
     }
 
-    /// Becomes its `enter` entry point, in the directory of a running pod.
+    /// Runs its `enter` entry point in the directory of a running pod: on a terminal of its own
+    /// where the caller sits at one, else in the caller's place. Gives the command's exit status.
     ///
     /// # Errors
-    /// Returns only when that failed.
-    pub fn enter(&self, pod: &Path, args: &[String]) -> LaunchError {
-        self.with_command(
-            &self.description.entry.enter,
-            args,
-            pod,
-            &[],
-            false,
-            rocket_sys::spawn::exec,
-        )
-        .map_or_else(|error| error, |error| failed("enter the pod")(error))
+    /// It cannot be started.
+    pub fn enter(&self, pod: &Path, args: &[String]) -> Result<i32, LaunchError> {
+        let entry = &self.description.entry_points.enter;
+        if !terminal::at_terminal() {
+            return self.with_command(entry, args, pod, &[], false, |command| {
+                Err(failed("enter the pod")(rocket_sys::spawn::exec(command)))
+            })?;
+        }
+        terminal::carry(|slave| {
+            let fds = [(slave, 0), (slave, 1), (slave, 2)];
+            self.with_command(entry, args, pod, &fds, false, rocket_sys::spawn::spawn)?
+                .map_err(failed("enter the pod"))
+        })
     }
 
     /// Runs its `stop` entry point in the directory of a running pod and gives its exit status.
@@ -162,7 +166,7 @@ impl Flavour {
     pub fn stop(&self, pod: &Path, args: &[String]) -> Result<i32, LaunchError> {
         let child = self
             .with_command(
-                &self.description.entry.stop,
+                &self.description.entry_points.stop,
                 args,
                 pod,
                 &[],
@@ -193,7 +197,7 @@ impl Flavour {
         for arg in own_args.iter().chain(args) {
             argv.push(c_string(OsStr::new(arg))?);
         }
-        let environment = environment()?;
+        let environment = environment(fds)?;
         let cwd = open_dir(pod)?;
         Ok(run(&Command {
             program: Program::Path(&program),
@@ -206,9 +210,13 @@ impl Flavour {
     }
 }
 
-/// stage1 gets nothing of the caller's environment but what names its terminal.
-fn environment() -> Result<Vec<CString>, LaunchError> {
+/// stage1 gets nothing of the caller's environment but what names its terminal, and whether
+/// standard input is a terminal for the entered command to take.
+fn environment(fds: &[(BorrowedFd<'_>, RawFd)]) -> Result<Vec<CString>, LaunchError> {
     let mut list = vec![c_string(OsStr::new("PATH=/usr/sbin:/usr/bin:/sbin:/bin"))?];
+    if fds.iter().any(|(_, number)| *number == 0) {
+        list.push(c_string(OsStr::new("ROCKET_ENTER_TTY=1"))?);
+    }
     if let Some(term) = std::env::var_os("TERM") {
         let mut entry = std::ffi::OsString::from("TERM=");
         entry.push(term);
@@ -226,8 +234,4 @@ fn open_dir(path: &Path) -> Result<OwnedFd, LaunchError> {
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
     CString::new(text.as_bytes())
         .map_err(|error| super::io_error("pass an argument with a NUL byte")(error.into()))
-}
-
-fn failed(what: &'static str) -> impl FnOnce(rocket_sys::Error) -> LaunchError {
-    move |error| super::io_error(what)(io::Error::other(error))
 }

@@ -2,7 +2,7 @@
 //!
 //! Killing this process closes the tether, and init stops the pod in order.
 
-use super::{LaunchError, Ready, describe, io_error, record_cgroup, unit_name};
+use super::{LaunchError, Ready, describe, failed, io_error, record_cgroup, unit_name};
 use crate::pod::directory::{Pod, Running};
 use crate::pod::meta::Meta;
 use crate::systemd::{bus, detect, properties};
@@ -139,10 +139,6 @@ fn supervise(
 
 fn status(exit: Exit) -> u8 {
     u8::try_from(exit.status()).unwrap_or(u8::MAX)
-}
-
-fn failed(what: &'static str) -> impl FnOnce(rocket_sys::Error) -> LaunchError {
-    move |error| io_error(what)(io::Error::other(error))
 }
 
 /// What stage1 says on the tether.
