@@ -1,0 +1,111 @@
+//! Starting an app: the child's way from init into its root and program.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rocket_plan::{AppPlan, Mount, MountSource};
+use rocket_sys::clone::{self, CloneArgs, Cloned, Namespaces, SingleThread};
+use rocket_sys::mount::{self, Attributes};
+use rocket_sys::{fds, pidfd};
+use rustix::fs::OFlags;
+
+use crate::descriptors::Descriptors;
+use crate::failure::{Context, Failure, Result};
+use crate::process::{self, Stdio};
+use crate::rootfs;
+use crate::setup::Setup;
+
+/// A process that init started, after its exec.
+#[derive(Debug)]
+pub struct Started {
+    /// Its PID in the pod.
+    pub pid: i32,
+    /// The process itself.
+    pub pidfd: OwnedFd,
+}
+
+/// Starts an app and waits until its exec has succeeded or failed.
+pub fn start(
+    single: SingleThread,
+    app: &AppPlan,
+    setup: &Setup,
+    descriptors: &Descriptors,
+) -> Result<Started> {
+    let stream = |name: &Option<String>| match name {
+        Some(name) => descriptors
+            .get(name)
+            .ok_or_else(|| Failure::rocket(format!("descriptor {name} is missing"))),
+        None => Ok(setup.null.as_fd()),
+    };
+    let stdio = Stdio {
+        fds: [stream(&app.stdin)?, stream(&app.stdout)?, stream(&app.stderr)?],
+        terminal: false,
+    };
+    let args = CloneArgs { namespaces: Namespaces::MOUNT, ..CloneArgs::default() };
+    launch(single, app, setup, args, || match prepare(app, setup, stdio) {
+        Ok(()) => process::exec(&app.argv, &app.environment),
+        Err(failure) => failure,
+    })
+}
+
+/// Clones a child into an app's leaf and waits until `child` has become another program there, or
+/// has returned why not.
+pub fn launch(
+    single: SingleThread,
+    app: &AppPlan,
+    setup: &Setup,
+    args: CloneArgs<'_>,
+    child: impl FnOnce() -> Failure,
+) -> Result<Started> {
+    let say = || format!("start app {}", app.name);
+    let leaf = match (&setup.cgroup, &app.leaf) {
+        (Some(tree), Some(leaf)) => Some(tree.leaf(leaf)?),
+        _ => None,
+    };
+    let (read, write) = fds::pipe().context(say)?;
+    let args = CloneArgs { cgroup: leaf.as_ref().map(AsFd::as_fd), ..args };
+    match clone::clone3(single, args).context(say)? {
+        Cloned::Child => {
+            drop(read);
+            process::report(write.as_fd(), &child())
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(write);
+            match process::read_report(&read) {
+                None => Ok(Started { pid, pidfd }),
+                Some(failure) => {
+                    let _ = pidfd::wait(pidfd.as_fd());
+                    Err(failure)
+                }
+            }
+        }
+    }
+}
+
+/// In the child, in its own mount namespace: everything up to the exec.
+fn prepare(app: &AppPlan, setup: &Setup, stdio: Stdio<'_>) -> Result<()> {
+    process::set_oom_score(setup.proc.as_fd(), app.oom_score_adj)?;
+    if app.leaf.is_some() && setup.cgroup.is_some() {
+        clone::unshare(Namespaces::CGROUP).context(|| "make the cgroup namespace".to_owned())?;
+        for mount in app.mounts.iter().filter(|m| m.source == MountSource::Cgroup2) {
+            mount_cgroup(app, mount)?;
+        }
+    }
+    let root = rootfs::open(&app.name)?;
+    let root = root
+        .resolve(b"/", OFlags::PATH | OFlags::DIRECTORY)
+        .context(|| "open the root".to_owned())?;
+    mount::pivot_into(root.as_fd()).context(|| format!("enter the root of app {}", app.name))?;
+    drop(root);
+    process::restrict(app, &app.working_directory, stdio)
+}
+
+/// The leaf as the app sees it: the root of its own cgroup namespace, never writable.
+fn mount_cgroup(app: &AppPlan, what: &Mount) -> Result<()> {
+    let say = || format!("mount {} of app {}", what.target, app.name);
+    let root = rootfs::open(&app.name)?;
+    // sysfs has the directory or has not; nobody can make one there.
+    let Some(target) = rootfs::find(&root, &what.target)? else { return Ok(()) };
+    let attributes = Attributes { read_only: true, nosuid: true, nodev: true, noexec: true };
+    let tree = mount::new_filesystem("cgroup2", &[], attributes).context(say)?;
+    mount::attach(tree.as_fd(), target.as_fd()).context(say)
+}

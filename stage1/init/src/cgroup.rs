@@ -1,0 +1,170 @@
+//! The pod's part of the cgroup tree: init's leaf, a leaf per app.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rocket_plan::LimitFile;
+use rocket_sys::clone::{self, Namespaces};
+use rocket_sys::mount::{self, Attributes};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::failure::{Context, Failure, Result, warn};
+
+const ATTRIBUTES: Attributes =
+    Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
+/// The leaf init lives in, so that the pod's own cgroup is an inner node.
+const INIT: &str = "init";
+
+/// The pod's cgroup as a detached mount, rooted there by the cgroup namespace: nothing above it
+/// can be reached through it.
+#[derive(Debug)]
+pub struct Tree(OwnedFd);
+
+impl Tree {
+    /// Takes the tree of the cgroup namespace. `claim`: first make the namespace in the cgroup the
+    /// caller is in, then move the caller to the `init` leaf and enable the controllers.
+    pub fn open(claim: bool) -> Result<Self> {
+        if claim {
+            clone::unshare(Namespaces::CGROUP)
+                .context(|| "make the cgroup namespace".to_owned())?;
+        }
+        // Never in the host's cgroup namespace: there, a mount resets the hierarchy's options.
+        let mount = mount::new_filesystem("cgroup2", &[], ATTRIBUTES)
+            .context(|| "mount the cgroup".to_owned())?;
+        if claim {
+            populate(mount.as_fd(), &["0".to_owned()])?;
+        }
+        Ok(Self(mount))
+    }
+
+    /// Makes an app's leaf and writes its limits.
+    pub fn make_leaf(&self, leaf: &str, limits: &[LimitFile]) -> Result<()> {
+        make_directory(self.0.as_fd(), leaf)?;
+        let directory = self.leaf(leaf)?;
+        for limit in limits {
+            match write(directory.as_fd(), &limit.file, &limit.value) {
+                Ok(()) => {}
+                Err(e) if limit.required => {
+                    let text = format!("set {}={} on {leaf}: {e}", limit.file, limit.value);
+                    return Err(Failure::rocket(text));
+                }
+                Err(e) => {
+                    warn(&format!("{}={} on {leaf} has no effect: {e}", limit.file, limit.value))
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A leaf's directory, for starting processes in it.
+    pub fn leaf(&self, leaf: &str) -> Result<OwnedFd> {
+        open_directory(self.0.as_fd(), leaf)
+    }
+
+    /// Kills everything in a leaf.
+    pub fn kill(&self, leaf: &str) -> Result<()> {
+        let directory = self.leaf(leaf)?;
+        write(directory.as_fd(), "cgroup.kill", "1").context(|| format!("kill {leaf}"))
+    }
+
+    /// Removes an empty leaf; systemd removes what is left with the unit.
+    pub fn remove(&self, leaf: &str) {
+        let _ = rustix::fs::unlinkat(&self.0, leaf, AtFlags::REMOVEDIR);
+    }
+}
+
+/// The entry process's part in unit mode, while the host's file system is in sight: moves itself
+/// and init from the unit's cgroup to the `init` leaf, then enables controllers. The other order
+/// fails with EBUSY, and the cgroup namespace was made before, by init's clone.
+pub fn populate_unit(init: i32) -> Result<()> {
+    let own = std::fs::read_to_string("/proc/self/cgroup")
+        .context(|| "read /proc/self/cgroup".to_owned())?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+        .context(|| "read /proc/self/mountinfo".to_owned())?;
+    let path = own_path(&own).ok_or_else(|| Failure::rocket("this process has no cgroup v2"))?;
+    let top = mount_point(&mounts)
+        .ok_or_else(|| Failure::rocket("no cgroup v2 file system is mounted"))?;
+    let unit = format!("{top}{path}");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory =
+        rustix::fs::open(&unit, flags, Mode::empty()).context(|| format!("open {unit}"))?;
+    populate(directory.as_fd(), &["0".to_owned(), init.to_string()])
+}
+
+fn populate(unit: BorrowedFd<'_>, pids: &[String]) -> Result<()> {
+    make_directory(unit, INIT)?;
+    let leaf = open_directory(unit, INIT)?;
+    for pid in pids {
+        write(leaf.as_fd(), "cgroup.procs", pid)
+            .context(|| format!("move process {pid} to the {INIT} leaf"))?;
+    }
+    let controllers =
+        read(unit, "cgroup.controllers").context(|| "read cgroup.controllers".to_owned())?;
+    for controller in controllers.split_whitespace() {
+        if let Err(e) = write(unit, "cgroup.subtree_control", &format!("+{controller}")) {
+            // A limit that needs it fails by name later.
+            warn(&format!("cannot enable the {controller} controller: {e}"));
+        }
+    }
+    Ok(())
+}
+
+fn make_directory(parent: BorrowedFd<'_>, name: &str) -> Result<()> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(e) => Err(e).context(|| format!("make the cgroup {name}")),
+    }
+}
+
+fn open_directory(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+        .context(|| format!("open the cgroup {name}"))
+}
+
+fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(directory, file, flags, Mode::empty())?;
+    rustix::io::write(&fd, value.as_bytes()).map(|_| ())
+}
+
+fn read(directory: BorrowedFd<'_>, file: &str) -> rustix::io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(directory, file, flags, Mode::empty())?;
+    let mut buffer = [0; 1024];
+    let n = rustix::io::read(&fd, &mut buffer)?;
+    Ok(String::from_utf8_lossy(buffer.get(..n).unwrap_or_default()).into_owned())
+}
+
+/// The v2 line of `/proc/self/cgroup`.
+fn own_path(text: &str) -> Option<&str> {
+    let path = text.lines().find_map(|l| l.strip_prefix("0::"))?;
+    Some(path.trim_end_matches('/'))
+}
+
+/// Where `/proc/self/mountinfo` has the whole v2 hierarchy.
+fn mount_point(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut fields = left.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        (right.starts_with("cgroup2 ") && root == "/").then_some(point)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_its_own_cgroup() {
+        assert_eq!(own_path("1:cpu:/x\n0::/a/b.service\n"), Some("/a/b.service"));
+        assert_eq!(own_path("0::/\n"), Some(""));
+        assert_eq!(own_path("1:cpu:/x\n"), None);
+        let mounts = "30 23 0:26 / /sys rw - sysfs sysfs rw\n\
+                      31 30 0:27 /x /mnt rw shared:4 - cgroup2 cgroup rw\n\
+                      32 30 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_point(mounts), Some("/sys/fs/cgroup"));
+        assert_eq!(mount_point("garbage\n"), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! The last steps before an exec, common to apps and entered commands.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rocket_plan::AppPlan;
+use rocket_sys::caps::{self, CapSet, ThreadSets};
+use rocket_sys::clone::exit_now;
+use rocket_sys::{fds, proc, signal, tty};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::diagnose;
+use crate::failure::{CANNOT_EXECUTE, Context, Failure, NOT_FOUND, ROCKET, Result, c_string};
+
+/// Standard streams of a new program.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdio<'a> {
+    /// For 0, 1 and 2.
+    pub fds: [BorrowedFd<'a>; 3],
+    /// The first becomes the controlling terminal.
+    pub terminal: bool,
+}
+
+/// Sets the OOM score through the pod's procfs; `None` is 0, whatever init's own is.
+pub fn set_oom_score(procfs: BorrowedFd<'_>, score: Option<i32>) -> Result<()> {
+    let value = score.unwrap_or(0).to_string();
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let set = || {
+        let file = rustix::fs::openat(procfs, "self/oom_score_adj", flags, Mode::empty())?;
+        rustix::io::write(&file, value.as_bytes()).map(|_| ())
+    };
+    match set() {
+        // Where init could not lower its own score, 0 may be below what it inherited.
+        Err(Errno::ACCESS) if score.is_none() => Ok(()),
+        result => result.context(|| format!("set the OOM score {value}")),
+    }
+}
+
+/// Turns the caller, already in its namespaces and root, into the app's user with its limits and
+/// privileges. `work` is made the working directory first, while every directory can be entered.
+pub fn restrict(app: &AppPlan, work: &str, stdio: Stdio<'_>) -> Result<()> {
+    proc::new_session().context(|| "start".to_owned())?;
+    if stdio.terminal {
+        tty::make_controlling(stdio.fds[0]).context(|| "take the terminal".to_owned())?;
+    }
+    for (fd, number) in stdio.fds.into_iter().zip(0..) {
+        fds::dup_to(fd, number).context(|| "set the standard streams".to_owned())?;
+    }
+    // Everything init owns is close-on-exec; this is for what a mistake would leave open.
+    fds::cloexec_all().context(|| "close init's descriptors".to_owned())?;
+    rustix::process::chdir(work).map_err(|e| {
+        Failure::new(CANNOT_EXECUTE, format!("working directory {work} of app {}: {e}", app.name))
+    })?;
+    proc::set_umask(0o022);
+    for limit in &app.rlimits {
+        proc::set_rlimit(&limit.resource, limit.soft, limit.hard)
+            .context(|| format!("app {}", app.name))?;
+    }
+    privileges(app).map_err(|f| Failure::new(f.code, format!("app {}: {}", app.name, f.text)))
+}
+
+fn privileges(app: &AppPlan) -> Result<()> {
+    let say = || "set privileges".to_owned();
+    let set = |names: &[String]| {
+        CapSet::from_names(names.iter().map(String::as_str))
+            .map_err(|name| Failure::rocket(format!("unknown capability {name}")))
+    };
+    // What this host's rocket does not have itself it cannot give.
+    let have = caps::get().context(say)?.permitted;
+    let want = &app.capabilities;
+    let final_sets = ThreadSets {
+        effective: set(&want.effective)?.intersection(have),
+        permitted: set(&want.permitted)?.intersection(have),
+        inheritable: set(&want.inheritable)?.intersection(have),
+    };
+    let ambient = set(&want.ambient)?.intersection(have);
+    // Without no-new-privileges only CAP_SYS_ADMIN may install a filter: before it is dropped.
+    if !app.no_new_privileges {
+        filter(app)?;
+    }
+    caps::limit_bounding(set(&want.bounding)?).context(say)?;
+    caps::keep_over_setuid(true).context(say)?;
+    proc::set_ids(app.uid, app.gid, &app.groups).context(say)?;
+    // The change of uid has emptied the effective set; securebits need CAP_SETPCAP once more.
+    let all = ThreadSets { effective: have, permitted: have, inheritable: final_sets.inheritable };
+    caps::set(all).context(say)?;
+    caps::set_securebits(app.securebits).context(say)?;
+    caps::set(final_sets).context(say)?;
+    caps::set_ambient(ambient).context(say)?;
+    if app.no_new_privileges {
+        caps::set_no_new_privileges().context(say)?;
+        filter(app)?;
+    }
+    Ok(())
+}
+
+fn filter(app: &AppPlan) -> Result<()> {
+    match &app.seccomp {
+        Some(filter) => rocket_sys::seccomp::install(&filter.program)
+            .context(|| "install the system call filter".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Turns the caller into the program; returns only what went wrong, explained.
+pub fn exec(argv: &[String], environment: &[String]) -> Failure {
+    let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
+    let (argv_c, envp) = match (strings(argv), strings(environment)) {
+        (Ok(argv), Ok(envp)) => (argv, envp),
+        (Err(f), _) | (_, Err(f)) => return f,
+    };
+    let Some(program) = argv.first().filter(|p| !p.is_empty()) else {
+        return Failure::new(CANNOT_EXECUTE, "no program to run");
+    };
+    signal::reset_handlers();
+    if let Err(e) = signal::unblock_all() {
+        return Failure::rocket(e.to_string());
+    }
+    let path = environment.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
+    let mut refused = None;
+    for candidate in candidates(program, path) {
+        let Ok(name) = c_string(&candidate) else { continue };
+        let error = proc::exec(&name, &argv_c, &envp);
+        let failure = diagnose::explain(&candidate, &error);
+        if failure.code != NOT_FOUND {
+            refused.get_or_insert(failure);
+        } else if program.contains('/') {
+            return failure;
+        }
+    }
+    refused.unwrap_or_else(|| {
+        Failure::new(NOT_FOUND, format!("{program}: no such program in PATH={path}"))
+    })
+}
+
+/// Where a program may be: itself if it has a slash, else in each absolute directory of `PATH`.
+fn candidates(program: &str, path: &str) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    path.split(':')
+        .filter(|d| d.starts_with('/'))
+        .map(|d| format!("{}/{program}", d.trim_end_matches('/')))
+        .collect()
+}
+
+/// The child's end: says what went wrong over the report pipe, and ends.
+pub fn report(pipe: BorrowedFd<'_>, failure: &Failure) -> ! {
+    let mut bytes = vec![u8::try_from(failure.code).unwrap_or(125)];
+    bytes.extend(failure.text.bytes().take(2000));
+    let _ = rustix::io::write(pipe, &bytes);
+    exit_now(failure.code)
+}
+
+/// The parent's end: nothing when the exec succeeded (the pipe closes on exec).
+pub fn read_report(pipe: &OwnedFd) -> Option<Failure> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 512];
+    loop {
+        match rustix::io::read(pipe.as_fd(), &mut part) {
+            Ok(0) => break,
+            Ok(n) => bytes.extend_from_slice(part.get(..n).unwrap_or_default()),
+            Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    let (code, text) = bytes.split_first()?;
+    let code = match i32::from(*code) {
+        code @ (CANNOT_EXECUTE | NOT_FOUND) => code,
+        _ => ROCKET,
+    };
+    Some(Failure::new(code, String::from_utf8_lossy(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_searched_in_absolute_directories_only() {
+        assert_eq!(candidates("a/b", "/bin"), ["a/b"]);
+        assert_eq!(candidates("sh", "/bin::.:x:/usr/bin/"), ["/bin/sh", "/usr/bin/sh"]);
+        assert!(candidates("sh", "").is_empty());
+    }
+}

@@ -1,0 +1,38 @@
+//! Appends the exit record.
+
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rocket_plan::{ExitRecord, encode_record};
+
+use crate::failure::warn;
+
+/// The exit record's file, if the plan has one.
+#[derive(Debug, Default)]
+pub struct Record(Option<OwnedFd>);
+
+impl Record {
+    /// Takes the descriptor.
+    pub fn new(fd: Option<OwnedFd>) -> Self {
+        Self(fd)
+    }
+
+    /// Appends one line and makes it durable. A full disk costs the line, not the pod.
+    pub fn append(&self, record: &ExitRecord) {
+        let Some(file) = &self.0 else { return };
+        let Ok(json) = serde_json::to_string(record) else { return };
+        let line = encode_record(&json);
+        let result = rustix::io::write(file, line.as_bytes())
+            .and_then(|n| if n == line.len() { Ok(()) } else { Err(rustix::io::Errno::NOSPC) })
+            .and_then(|()| rustix::fs::fsync(file));
+        if let Err(e) = result {
+            warn(&format!("write the exit record: {e}"));
+        }
+    }
+}
+
+/// Now, in milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,269 @@
+//! Executes the operations of `ops`, in order.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rocket_plan::{AppPlan, MountSource};
+use rocket_sys::mount::{self, Attributes};
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::cgroup::Tree;
+use crate::descriptors::Descriptors;
+use crate::failure::{Context, Failure, Result, c_string};
+use crate::ops::{At, Op, Shared, What};
+use crate::tether::Tether;
+use crate::{dev, rootfs};
+
+const MODE: Mode = Mode::from_raw_mode(0o755);
+const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
+
+/// What setup leaves behind for the rest of init's life, and its own scaffolding.
+#[derive(Debug)]
+pub struct Setup {
+    /// The pod's procfs, not attached anywhere.
+    pub proc: OwnedFd,
+    /// `/dev/null` of the host.
+    pub null: OwnedFd,
+    /// The pod's cgroup, if it has one.
+    pub cgroup: Option<Tree>,
+    /// Directory of each shared tmpfs, by name.
+    shared: HashMap<String, CString>,
+    /// Most layers any app has.
+    layers: usize,
+}
+
+impl Setup {
+    /// Opens what must be opened while the host's file system is in sight.
+    pub fn new() -> Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let null = rustix::fs::open("/dev/null", flags, Mode::empty())
+            .context(|| "open /dev/null".to_owned())?;
+        let proc = mount::new_filesystem("proc", &[], PLAIN).context(|| "mount proc".to_owned())?;
+        Ok(Self { proc, null, cgroup: None, shared: HashMap::new(), layers: 0 })
+    }
+
+    /// Executes one operation.
+    pub fn execute(
+        &mut self,
+        op: &Op<'_>,
+        descriptors: &mut Descriptors,
+        tether: Option<&Tether>,
+    ) -> Result<()> {
+        match op {
+            Op::EnterUserNamespace(_) => {
+                Err(Failure::rocket("this flavour does not claim user namespaces yet"))
+            }
+            Op::PrivateMounts => {
+                mount::make_all_private().context(|| "make mounts private".to_owned())
+            }
+            Op::Hostname(name) => {
+                rocket_sys::proc::set_hostname(name).context(|| "set the host name".to_owned())
+            }
+            Op::LoopbackUp => {
+                rocket_sys::net::loopback_up().context(|| "set up the loopback".to_owned())
+            }
+            Op::Scratch => scratch(),
+            Op::SharedTmpfs(shared) => self.shared_tmpfs(shared),
+            Op::Root(app) => self.root(app, descriptors),
+            Op::Mount(at, what) => self.mount(*at, what, descriptors).map_err(|f| {
+                Failure::new(f.code, format!("{} ({} of app {})", f.text, at.path, at.app))
+            }),
+            Op::Mask(at) => mask(*at),
+            Op::ReadOnly(at) => read_only(*at),
+            Op::RootReadOnly(app) => root_read_only(app),
+            Op::Sysctl(name, value) => self.sysctl(name, value),
+            Op::Pivot => self.pivot(),
+            Op::AwaitGo => match tether {
+                Some(tether) => tether.await_go(),
+                None => Err(Failure::rocket("a scope needs a tether")),
+            },
+            Op::Cgroup { claim } => {
+                self.cgroup = Some(Tree::open(*claim)?);
+                Ok(())
+            }
+            Op::Leaf(_, leaf, limits) => match &self.cgroup {
+                Some(tree) => tree.make_leaf(leaf, limits),
+                None => Err(Failure::rocket("a leaf without a cgroup")),
+            },
+        }
+    }
+
+    fn shared_tmpfs(&mut self, shared: &Shared<'_>) -> Result<()> {
+        let say = || format!("make the shared tmpfs {}", shared.name);
+        let directory = c_string(&format!("s/{}", self.shared.len()))?;
+        rustix::fs::mkdir(&directory, MODE).context(say)?;
+        let mode = format!("{:o}", shared.mode);
+        let (uid, gid) = (shared.uid.to_string(), shared.gid.to_string());
+        let size = shared.size.map(|s| s.to_string());
+        let mut options = vec![("mode", mode.as_str()), ("uid", &uid), ("gid", &gid)];
+        options.extend(size.as_deref().map(|s| ("size", s)));
+        let attributes = Attributes { nosuid: true, nodev: true, ..Attributes::default() };
+        let fs = mount::new_filesystem("tmpfs", &options, attributes).context(say)?;
+        mount::attach_at(fs.as_fd(), &directory).context(say)?;
+        self.shared.insert(shared.name.to_owned(), directory);
+        Ok(())
+    }
+
+    /// A detached copy of a shared tmpfs's mount.
+    fn shared_mount(&self, name: &str) -> Result<OwnedFd> {
+        let directory = self
+            .shared
+            .get(name)
+            .ok_or_else(|| Failure::rocket(format!("no shared tmpfs {name}")))?;
+        mount::open_tree_path(directory, false).context(|| format!("clone the tmpfs {name}"))
+    }
+
+    /// Kernel 6.1 takes layers only by path: they are attached under short names next to the
+    /// working directory, mounted, and detached again. The overlay keeps what it needs.
+    fn root(&mut self, app: &AppPlan, descriptors: &mut Descriptors) -> Result<()> {
+        let say = || format!("mount the root of app {}", app.name);
+        rustix::fs::mkdir(rootfs::path(&app.name)?, MODE).context(say)?;
+        let mut names = Vec::with_capacity(app.root.lowers.len());
+        for (index, name) in app.root.lowers.iter().enumerate() {
+            let directory = c_string(&format!("l/{index}"))?;
+            if index >= self.layers {
+                rustix::fs::mkdir(&directory, MODE).context(say)?;
+                self.layers = index + 1;
+            }
+            let layer = descriptors.take(name)?;
+            mount::attach_at(layer.as_fd(), &directory)
+                .context(|| format!("attach layer {name} of app {}", app.name))?;
+            names.push(index.to_string());
+        }
+        let upper = descriptors.take(&app.root.upper)?;
+        mount::attach_at(upper.as_fd(), c"u").context(say)?;
+        let options = c_string(&format!(
+            "lowerdir={},upperdir=../u/upper,workdir=../u/work",
+            names.join(":")
+        ))?;
+        let target = c_string(&format!("../apps/{}", app.name))?;
+        rustix::process::chdir("l").context(say)?;
+        let mounted = mount::overlay(&target, &options).context(say);
+        rustix::process::chdir("..").context(say)?;
+        mounted?;
+        mount::detach(c"u").context(say)?;
+        for index in 0..names.len() {
+            mount::detach(&c_string(&format!("l/{index}"))?).context(say)?;
+        }
+        // Device nodes come from the plan, never from an image.
+        let root = rootfs::open(&app.name)?;
+        let fd = root.resolve(b"/", OFlags::PATH).context(say)?;
+        let nodev = Attributes { nodev: true, ..Attributes::default() };
+        mount::restrict(fd.as_fd(), nodev, false).context(say)
+    }
+
+    fn mount(&self, at: At<'_>, what: &What<'_>, descriptors: &mut Descriptors) -> Result<()> {
+        let say = || "mount".to_owned();
+        let attributes = Attributes {
+            read_only: what.read_only,
+            nosuid: what.nosuid,
+            nodev: what.nodev,
+            noexec: what.noexec,
+        };
+        let fs = match what.source {
+            MountSource::Descriptor(name) => descriptors.take(name)?,
+            MountSource::Tmpfs { size, mode } => {
+                let mode = format!("{mode:o}");
+                let size = size.map(|s| s.to_string());
+                let mut options = vec![("mode", mode.as_str())];
+                options.extend(size.as_deref().map(|s| ("size", s)));
+                mount::new_filesystem("tmpfs", &options, attributes).context(say)?
+            }
+            MountSource::SharedTmpfs { name, .. } => self.shared_mount(name)?,
+            MountSource::Proc => mount::new_filesystem("proc", &[], PLAIN).context(say)?,
+            MountSource::Sysfs => mount::new_filesystem("sysfs", &[], PLAIN).context(say)?,
+            MountSource::Dev => {
+                let shm = self.shared_mount("shm")?;
+                return dev::make(at, what.devices, descriptors, Some(shm));
+            }
+            MountSource::Cgroup2 => return Ok(()),
+        };
+        if !attributes.is_empty() {
+            mount::restrict(fs.as_fd(), attributes, true).context(say)?;
+        }
+        let root = rootfs::open(at.app)?;
+        let target = if rootfs::is_directory(&fs)? {
+            rootfs::ensure_directory(&root, at.path)?
+        } else {
+            rootfs::ensure_file(&root, at.path)?
+        };
+        mount::attach(fs.as_fd(), target.as_fd()).context(say)
+    }
+
+    fn sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = format!("sys/{}", name.replace('.', "/"));
+        let say = || format!("set sysctl {name}={value}");
+        if path.contains("/../") || path.contains("//") {
+            return Err(Failure::rocket(format!("{}: not a name", say())));
+        }
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.proc, path, flags, Mode::empty()).context(say)?;
+        rustix::io::write(&file, value.as_bytes()).context(say)?;
+        Ok(())
+    }
+
+    fn pivot(&self) -> Result<()> {
+        let say = || "leave the host's file system".to_owned();
+        for directory in self.shared.values() {
+            mount::detach(directory).context(say)?;
+            rustix::fs::rmdir(directory).context(say)?;
+        }
+        for index in 0..self.layers {
+            rustix::fs::rmdir(c_string(&format!("l/{index}"))?).context(say)?;
+        }
+        for directory in ["s", "l", "u"] {
+            rustix::fs::rmdir(directory).context(say)?;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let here = rustix::fs::openat(CWD, ".", flags, Mode::empty()).context(say)?;
+        mount::pivot_into(here.as_fd()).context(say)?;
+        let read_only = Attributes { read_only: true, ..Attributes::default() };
+        mount::restrict(here.as_fd(), read_only, false).context(say)
+    }
+}
+
+fn scratch() -> Result<()> {
+    let say = || "make the scratch file system on mnt".to_owned();
+    let attributes = Attributes { nosuid: true, nodev: true, ..Attributes::default() };
+    let options = [("mode", "0755"), ("size", "1048576")];
+    let fs = mount::new_filesystem("tmpfs", &options, attributes).context(say)?;
+    mount::attach_at(fs.as_fd(), c"mnt").context(say)?;
+    rustix::process::chdir("mnt").context(say)?;
+    for directory in ["apps", "l", "s", "u"] {
+        rustix::fs::mkdir(directory, MODE).context(say)?;
+    }
+    Ok(())
+}
+
+fn mask(at: At<'_>) -> Result<()> {
+    let say = || format!("mask {} of app {}", at.path, at.app);
+    let root = rootfs::open(at.app)?;
+    let Some(target) = rootfs::find(&root, at.path)? else { return Ok(()) };
+    let cover = if rootfs::is_directory(&target)? {
+        let attributes = Attributes { read_only: true, ..PLAIN };
+        let options = [("mode", "0555"), ("size", "4096"), ("nr_inodes", "2")];
+        mount::new_filesystem("tmpfs", &options, attributes).context(say)?
+    } else {
+        mount::open_tree_path(c"/dev/null", false).context(say)?
+    };
+    mount::attach(cover.as_fd(), target.as_fd()).context(say)
+}
+
+fn read_only(at: At<'_>) -> Result<()> {
+    let say = || format!("make {} of app {} read-only", at.path, at.app);
+    let root = rootfs::open(at.app)?;
+    let Some(target) = rootfs::find(&root, at.path)? else { return Ok(()) };
+    let copy = mount::open_tree_clone(target.as_fd(), c"", true).context(say)?;
+    let attributes = Attributes { read_only: true, ..Attributes::default() };
+    mount::restrict(copy.as_fd(), attributes, true).context(say)?;
+    mount::attach(copy.as_fd(), target.as_fd()).context(say)
+}
+
+fn root_read_only(app: &str) -> Result<()> {
+    let say = || format!("make the root of app {app} read-only");
+    let root = rootfs::open(app)?;
+    let fd = root.resolve(b"/", OFlags::PATH).context(say)?;
+    let attributes = Attributes { read_only: true, ..Attributes::default() };
+    mount::restrict(fd.as_fd(), attributes, false).context(say)
+}
