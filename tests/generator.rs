@@ -12,6 +12,7 @@ mod ns {
 
         const PODS: &str = "/run/rocket/pods";
         const GENERATED: &str = "/run/systemd/generator";
+        const GENERATOR: &str = "/usr/lib/systemd/system-generators/rocket-generator";
 
         const RIGHT: &str = "network = \"none\"\n[app.web]\nimage = \"example.com/none-such\"\n\
                      stop-timeout = \"20s\"\n";
@@ -53,6 +54,7 @@ mod ns {
 
         impl Drop for Pod {
             fn drop(&mut self) {
+                let _ = run("systemctl", &["stop", &self.unit]);
                 let _ = run("systemctl", &["reset-failed", &self.unit]);
                 let _ = fs::remove_file(&self.file);
                 let _ = fs::remove_dir_all(self.file.with_extension("toml.d"));
@@ -209,6 +211,74 @@ mod ns {
             assert_eq!(pod.show("NeedDaemonReload"), "yes");
         }
 
+        // Alone, because any other test's daemon-reload would bring the drop-in up to date.
+        #[test]
+        fn alone_a_stale_or_missing_drop_in_does_not_start() {
+            require_bed("ns");
+            let said = |pod: &Pod, what: &str| {
+                assert!(!run("systemctl", &["start", &pod.unit]).0, "{what}");
+                let (_, journal) = run("journalctl", &["-u", &pod.unit, "-o", "cat"]);
+                assert!(journal.contains(what), "{what}: {journal}");
+                assert!(journal.contains("systemctl daemon-reload"), "{journal}");
+                assert_eq!(pod.show("ExecMainStatus"), "125");
+                systemctl(&["stop", &pod.unit]);
+            };
+            let pod = Pod::new("gen-changed", RIGHT);
+            fs::write(&pod.file, format!("{RIGHT}[limits]\nmemory-max = \"1M\"\n")).unwrap();
+            said(&pod, "its pod file has changed since systemd read it");
+            // A drop-in of the pod file is a part of it.
+            systemctl(&["daemon-reload"]);
+            let drop_ins = pod.file.with_extension("toml.d");
+            fs::create_dir(&drop_ins).unwrap();
+            fs::write(drop_ins.join("1.toml"), "limits = { tasks-max = 1 }").unwrap();
+            said(&pod, "its pod file has changed since systemd read it");
+
+            let new = Pod {
+                unit: "rocket@gen-new.service".to_owned(),
+                file: Path::new(PODS).join("gen-new.toml"),
+            };
+            fs::write(&new.file, RIGHT).unwrap();
+            said(&new, "no drop-in of rocket-generator");
+        }
+
+        #[test]
+        fn it_needs_nothing_but_its_directories() {
+            require_bed("ns");
+            let text = format!("{RIGHT}[limits]\nmemory-max = \"25%\"\n");
+            let pod = Pod::new("gen-pure", &text);
+            let out = tempfile::tempdir_in("/run").unwrap();
+            let dir = out.path().to_str().unwrap();
+            let write = format!("ReadWritePaths={dir}");
+            // A system call of these groups would kill it.
+            let calls = "SystemCallFilter=~@network-io @mount @module @privileged @keyring @debug";
+            let (fine, text) = run(
+                "systemd-run",
+                &[
+                    "--wait",
+                    "--pipe",
+                    "--quiet",
+                    "-p",
+                    &write,
+                    "-p",
+                    calls,
+                    "-p",
+                    "ProtectSystem=strict",
+                    "-p",
+                    "InaccessiblePaths=/var -/home -/root",
+                    "-p",
+                    "PrivateNetwork=yes",
+                    GENERATOR,
+                    dir,
+                    dir,
+                    dir,
+                ],
+            );
+            assert!(fine, "{text}");
+            let name = format!("{}.d/10-rocket.conf", pod.unit);
+            let confined = fs::read_to_string(out.path().join(&name)).unwrap();
+            assert_eq!(confined, fs::read_to_string(Path::new(GENERATED).join(&name)).unwrap());
+        }
+
         #[test]
         fn alone_a_thousand_pod_files_cost_little() {
             require_bed("ns");
@@ -236,13 +306,12 @@ mod ns {
             }
             let with = reloads();
             let out = tempfile::tempdir_in("/run").unwrap();
-            let generator = "/usr/lib/systemd/system-generators/rocket-generator";
             let alone = median(
                 (0..5)
                     .map(|_| {
                         let began = Instant::now();
                         assert!(
-                            Command::new(generator).arg(out.path()).status().unwrap().success()
+                            Command::new(GENERATOR).arg(out.path()).status().unwrap().success()
                         );
                         began.elapsed()
                     })
