@@ -42,15 +42,22 @@ pub fn restore(mask: &Mask) -> Result<()> {
 }
 
 /// Sets every signal's disposition to the default, as a program expects it after an exec by a
-/// shell. (Rust's runtime ignores SIGPIPE, and ignored dispositions survive an exec.)
+/// shell: ignored ones survive an exec. (Rust's runtime ignores SIGPIPE, and whoever started us may
+/// have ignored others, also those the C library keeps for itself.)
 pub fn reset_handlers() {
-    for signal in 1..=64 {
-        if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
-            continue;
-        }
-        // SAFETY: SIG_DFL installs no code, so nothing can run in a bad state afterwards.
+    // `struct sigaction` as the kernel reads it, all zero: SIG_DFL, no flags, empty mask.
+    let default = [0u64; 4];
+    for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: SIG_DFL installs no code, the struct is at least as long as the kernel's, the
+        // old action is not asked for, and 8 is the kernel's own size of a signal set.
         unsafe {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                8usize,
+            );
         }
     }
 }

@@ -138,7 +138,12 @@ impl TestPod {
                 mount(MountSource::Tmpfs { size: None, mode: 0o1777 }, "/tmp", false),
             ],
             devices,
-            masked_paths: vec!["/proc/kcore".into(), "/proc/acpi".into(), "/sys/firmware".into()],
+            masked_paths: vec![
+                "/proc/kcore".into(),
+                "/proc/version".into(),
+                "/proc/acpi".into(),
+                "/sys/firmware".into(),
+            ],
             read_only_paths: vec!["/proc/sys".into(), "/proc/no-such".into()],
             leaf: None,
             limits: vec![],
