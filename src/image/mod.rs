@@ -2,10 +2,12 @@
 
 pub mod digest;
 pub mod error;
+pub mod files;
 pub mod manifest;
 pub mod name;
 pub mod reference;
 pub mod store;
+pub mod tree;
 pub mod view;
 
 pub use digest::{Algo, Digest};
