@@ -1,5 +1,6 @@
 //! Images: bytes in, a verified, stored, readable image out. Knows nothing of pods.
 
+pub mod archive;
 pub mod digest;
 pub mod error;
 pub mod files;
