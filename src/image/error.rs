@@ -36,6 +36,15 @@ pub enum ImageError {
         /// What fits.
         candidates: Vec<String>,
     },
+    /// The unpack worker could not do its work.
+    #[error("cannot unpack {subject}")]
+    Worker {
+        /// The archive.
+        subject: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// An image or an archive is not what it should be.
     #[error("{subject}: {problem}")]
     Bad {

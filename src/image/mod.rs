@@ -9,6 +9,7 @@ pub mod name;
 pub mod reference;
 pub mod store;
 pub mod tree;
+pub mod unpack;
 pub mod view;
 
 pub use digest::{Algo, Digest};

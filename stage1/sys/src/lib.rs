@@ -18,5 +18,6 @@ pub mod seccomp;
 pub mod signal;
 pub mod spawn;
 pub mod tty;
+pub mod worker;
 
 pub use error::{Error, Result};
