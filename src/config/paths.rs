@@ -9,6 +9,9 @@ pub const STAGE1: &str = "/usr/lib/rocket/stage1";
 /// Search path of pod files, most important first.
 pub const POD_FILES: [&str; 3] = ["/etc/rocket/pods", "/run/rocket/pods", "/usr/lib/rocket/pods"];
 
+/// The host's identity, which local evidence is bound to.
+pub const MACHINE_ID: &str = "/etc/machine-id";
+
 /// The directories of one state root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
@@ -29,6 +32,16 @@ impl Paths {
     /// The image store.
     pub fn store(&self) -> PathBuf {
         self.state.join("store")
+    }
+
+    /// This host's secret: it vouches for what root packed here.
+    pub fn host_key(&self) -> PathBuf {
+        self.state.join("host.key")
+    }
+
+    /// What root packed here, by image id.
+    pub fn packed(&self) -> PathBuf {
+        self.state.join("packed")
     }
 
     /// The pod directories, one directory a state.

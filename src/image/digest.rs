@@ -191,13 +191,18 @@ impl Hasher {
 
     /// The digest of everything added.
     pub fn finish(self) -> Digest {
+        let algo = match self {
+            Self::Sha256(_) => Algo::Sha256,
+            Self::Sha512(_) => Algo::Sha512,
+        };
+        Digest { algo, hex: hex(&self.finish_bytes()) }
+    }
+
+    /// The digest as bytes.
+    pub fn finish_bytes(self) -> Vec<u8> {
         match self {
-            Self::Sha256(hasher) => {
-                Digest { algo: Algo::Sha256, hex: hex(hasher.finalize().as_slice()) }
-            }
-            Self::Sha512(hasher) => {
-                Digest { algo: Algo::Sha512, hex: hex(hasher.finalize().as_slice()) }
-            }
+            Self::Sha256(hasher) => hasher.finalize().to_vec(),
+            Self::Sha512(hasher) => hasher.finalize().to_vec(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 
 pub use check::ManifestError;
+pub(crate) use check::rfc3339;
 
 use crate::image::name::{AcIdentifier, AcName};
 use serde::{Deserialize, Serialize};

@@ -3,17 +3,22 @@
 pub mod archive;
 pub mod digest;
 pub mod error;
+pub mod fetch;
 pub mod files;
+pub mod local;
 pub mod manifest;
 pub mod name;
+pub mod oci;
 pub mod reference;
 pub mod store;
+pub mod time;
 pub mod tree;
 pub mod unpack;
 pub mod view;
 
 pub use digest::{Algo, Digest};
 pub use error::ImageError;
+pub use local::Host;
 pub use manifest::ImageManifest;
 pub use reference::Reference;
 pub use store::{Evidence, ImageId, Layer, Store, StoredImage};

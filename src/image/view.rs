@@ -1,7 +1,18 @@
 //! Reading an image through its stacked layers, without mounting it.
+//!
+//! Each component of a path is looked up in every layer from the top, as overlayfs does: a whiteout
+//! or a file ends the search, an opaque directory ends it below. Links are followed by starting again
+//! inside the image.
 
 use crate::image::error::ImageError;
 use crate::image::store::Layer;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
 
 /// What a path in an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +27,152 @@ pub struct Metadata {
     pub size: u64,
 }
 
+impl Metadata {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::RegularFile
+    }
+}
+
+/// As many links as the kernel follows.
+const MAX_LINKS: usize = 40;
+
 /// Reads a file of an image, at most `limit` bytes long; `None` when it does not exist.
 pub fn read_file(layers: &[Layer], path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImageError> {
-    let _ = (layers, path, limit);
-    Ok(None)
+    let fail = |problem: String| ImageError::bad(format!("{path} in the image"), problem);
+    let found = match resolve(layers, path).map_err(|e| fail(e.to_string()))? {
+        Some(Found::Other { dir, name, stat }) if is(&stat, FileType::RegularFile) => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            rustix::fs::openat(&dir, name.as_slice(), flags, Mode::empty())
+                .map_err(|e| fail(e.to_string()))?
+        }
+        Some(_) => return Err(fail("it is not a regular file".to_owned())),
+        None => return Ok(None),
+    };
+    let mut bytes = Vec::new();
+    let read = File::from(found).take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|e| fail(e.to_string()))?;
+    if bytes.len() as u64 > limit {
+        return Err(fail(format!("it is larger than {limit} bytes")));
+    }
+    Ok(Some(bytes))
 }
 
 /// What a path of an image is, symbolic links followed; `None` when it does not exist.
 pub fn metadata(layers: &[Layer], path: &str) -> Result<Option<Metadata>, ImageError> {
-    let _ = (layers, path);
-    Ok(None)
+    let fail = |e: Errno| ImageError::bad(format!("{path} in the image"), e.to_string());
+    let stat = match resolve(layers, path).map_err(fail)? {
+        None => return Ok(None),
+        Some(Found::Other { stat, .. }) => stat,
+        Some(Found::Dir(dirs)) => match dirs.first() {
+            Some(top) => rustix::fs::fstat(top).map_err(fail)?,
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Metadata {
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+    }))
+}
+
+enum Found {
+    /// The directories that are merged here, topmost first.
+    Dir(Vec<OwnedFd>),
+    /// Something else, by its directory and name.
+    Other { dir: OwnedFd, name: Vec<u8>, stat: Stat },
+}
+
+fn is(stat: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == kind
+}
+
+fn open_root(tree: &PathBuf) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(tree, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn resolve(layers: &[Layer], path: &str) -> Result<Option<Found>, Errno> {
+    let roots = || layers.iter().map(|l| open_root(&l.tree)).collect::<Result<Vec<_>, _>>();
+    let mut stack = vec![roots()?];
+    let split = |path: &[u8]| path.split(|b| *b == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let mut todo: VecDeque<Vec<u8>> = split(path.as_bytes()).into();
+    let mut links = 0;
+    while let Some(name) = todo.pop_front() {
+        match name.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                if stack.len() > 1 {
+                    stack.pop();
+                }
+                continue;
+            }
+            _ => {}
+        }
+        let Some(here) = stack.last() else { return Ok(None) };
+        match look(here, &name)? {
+            None => return Ok(None),
+            Some(Found::Dir(dirs)) => stack.push(dirs),
+            Some(Found::Other { dir, name, stat }) if is(&stat, FileType::Symlink) => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::LOOP);
+                }
+                let target = rustix::fs::readlinkat(&dir, name.as_slice(), Vec::new())?;
+                if target.as_bytes().starts_with(b"/") {
+                    stack.truncate(1);
+                }
+                for part in split(target.as_bytes()).into_iter().rev() {
+                    todo.push_front(part);
+                }
+            }
+            Some(other) => {
+                let rest = todo.iter().any(|part| !part.is_empty() && part != b".");
+                return if rest { Ok(None) } else { Ok(Some(other)) };
+            }
+        }
+    }
+    Ok(stack.pop().map(Found::Dir))
+}
+
+/// One name in a merged directory.
+fn look(dirs: &[OwnedFd], name: &[u8]) -> Result<Option<Found>, Errno> {
+    let mut merged: Vec<OwnedFd> = Vec::new();
+    for dir in dirs {
+        let stat = match rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error),
+        };
+        if is(&stat, FileType::Directory) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+            let opaque = is_opaque(&fd)?;
+            merged.push(fd);
+            if opaque {
+                break;
+            }
+        } else if !merged.is_empty() || (is(&stat, FileType::CharacterDevice) && stat.st_rdev == 0)
+        {
+            break;
+        } else {
+            let dir = dir.as_fd().try_clone_to_owned().map_err(|_| Errno::MFILE)?;
+            return Ok(Some(Found::Other { dir, name: name.to_vec(), stat }));
+        }
+    }
+    Ok((!merged.is_empty()).then_some(Found::Dir(merged)))
+}
+
+fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
+    let mut value = [0; 4];
+    match rustix::fs::fgetxattr(dir, "trusted.overlay.opaque", &mut value[..]) {
+        Ok(length) => Ok(length == 1 && value[0] == b'y'),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -1,0 +1,136 @@
+//! An ACI from a file.
+
+use super::{Fetch, check_platform, copy_in, digest_of, open_regular, same_blob};
+use crate::image::digest::Algo;
+use crate::image::error::ImageError;
+use crate::image::manifest::ImageManifest;
+use crate::image::store::{
+    Fetched, Format, ImageId, KeyLock, LayerRecord, NewLayer, Stored, VERSION,
+};
+use crate::image::unpack::{self, Kind, Source};
+use std::path::Path;
+
+impl Fetch<'_> {
+    /// Fetches an ACI file.
+    pub(super) fn aci(&mut self, path: &Path) -> Result<Stored, ImageError> {
+        let name = path.display().to_string();
+        let (mut file, size) = open_regular(path)?;
+        if size == 0 {
+            return Err(ImageError::bad(name, "the file is empty"));
+        }
+        // The digest is known only after reading; equal archives have equal sizes at least.
+        let key = format!("aci-{size}");
+        let reporter = &mut *self.reporter;
+        let _key = KeyLock::take(&self.store.tmp(), &key, || {
+            reporter.note(&format!("{name}: waiting for another fetch"));
+        })?;
+        let _shared = self.store.lock_shared()?;
+        if let Some(stored) = self.known_aci(&mut file, path, size)? {
+            return Ok(stored);
+        }
+        let temp = self.store.temp()?;
+        let blob = temp.path().join("blob");
+        let copy = copy_in(&mut file, path, &blob)?;
+        let target = temp.dir("layer")?;
+        let source = Source {
+            name: &name,
+            file: &copy,
+            size,
+            kind: Kind::Aci,
+            compression: None,
+            hash: Algo::Sha512,
+        };
+        let reporter = &mut *self.reporter;
+        let report = unpack::unpack(&source, &target, &[], &mut |done| {
+            reporter.progress(&name, done, size)
+        })?;
+        unpack::finish(&target)?;
+        self.tell(&name, &report);
+        let manifest_path = target.join("manifest");
+        let bytes =
+            std::fs::read(&manifest_path).map_err(|e| ImageError::io("read", &manifest_path, e))?;
+        let manifest = ImageManifest::parse(&bytes)?;
+        check_platform(&name, &manifest)?;
+        check_supported(&name, &manifest)?;
+        let record = LayerRecord {
+            version: VERSION,
+            diff_id: report.content.clone(),
+            self_contained: report.self_contained,
+            inodes: report.inodes,
+            bytes: report.bytes,
+        };
+        let fresh = self.store.layer(&report.content)?.is_none();
+        let layer =
+            NewLayer { key: report.content.clone(), fresh: fresh.then_some((target, record)) };
+        let stored_name = match &self.name {
+            Some(name) => (name.name.to_string(), name.labels.clone()),
+            None => (manifest.name.to_string(), manifest.label_map()),
+        };
+        let image = Fetched {
+            id: ImageId::new(report.content),
+            format: Format::Aci,
+            manifest,
+            manifest_bytes: Some(bytes),
+            originals: Vec::new(),
+            config: None,
+            layers: vec![layer],
+            blobs: vec![(report.blob, Some(blob))],
+            source: name,
+            name: stored_name,
+        };
+        self.store(&temp, image)
+    }
+
+    /// An ACI that was stored before needs no second unpacking.
+    fn known_aci(
+        &mut self,
+        file: &mut std::fs::File,
+        path: &Path,
+        size: u64,
+    ) -> Result<Option<Stored>, ImageError> {
+        let sizes = |blob: &crate::image::Digest| {
+            std::fs::metadata(self.store.blob_path(blob)).is_ok_and(|found| found.len() == size)
+        };
+        if !self.store.images()?.iter().flat_map(|image| image.blobs()).any(sizes) {
+            return Ok(None);
+        }
+        let digest = digest_of(file, path)?;
+        let Some(id) = same_blob(self.store, &digest)? else { return Ok(None) };
+        let image = self.store.image(&id)?;
+        if image.format != Format::Aci {
+            return Ok(None);
+        }
+        let name = match &self.name {
+            Some(name) => (name.name.to_string(), name.labels.clone()),
+            None => (image.manifest.name.to_string(), image.manifest.label_map()),
+        };
+        let temp = self.store.temp()?;
+        let layers =
+            image.layers.iter().map(|layer| NewLayer { key: layer.digest.clone(), fresh: None });
+        let image = Fetched {
+            id,
+            format: Format::Aci,
+            layers: layers.collect(),
+            manifest: image.manifest,
+            manifest_bytes: None,
+            originals: Vec::new(),
+            config: None,
+            blobs: vec![(digest, None)],
+            source: path.display().to_string(),
+            name,
+        };
+        self.store(&temp, image).map(Some)
+    }
+}
+
+/// Refuses by name what this release cannot render.
+fn check_supported(source: &str, manifest: &ImageManifest) -> Result<(), ImageError> {
+    let what = if !manifest.dependencies.is_empty() {
+        "dependencies"
+    } else if !manifest.path_whitelist.is_empty() {
+        "pathWhitelist"
+    } else {
+        return Ok(());
+    };
+    Err(ImageError::bad(source, format!("{what} of images are not supported by this release")))
+}

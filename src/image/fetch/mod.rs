@@ -1,0 +1,145 @@
+//! From a reference to a stored image: read, unpack in the sandbox, compare digests, vouch, store.
+
+mod aci;
+mod oci;
+
+use crate::image::digest::Digest;
+use crate::image::error::ImageError;
+use crate::image::local::Host;
+use crate::image::manifest::ImageManifest;
+use crate::image::reference::{NameRef, Reference};
+use crate::image::store::{Fetched, ImageId, Store, Stored, TempDir, Verified};
+use crate::image::unpack::Report;
+use std::fs::File;
+use std::path::Path;
+
+/// Told what happens during a fetch.
+pub trait Reporter {
+    /// Something worth a line.
+    fn note(&mut self, text: &str);
+    /// Work on `what` has come to `done` of `total` bytes.
+    fn progress(&mut self, what: &str, done: u64, total: u64);
+}
+
+/// A fetch.
+pub struct Fetch<'a> {
+    /// Where to.
+    pub store: &'a Store,
+    /// Who vouches.
+    pub host: &'a Host,
+    /// The name to store it under, instead of its own.
+    pub name: Option<NameRef>,
+    /// Who listens.
+    pub reporter: &'a mut dyn Reporter,
+}
+
+impl Fetch<'_> {
+    /// Fetches one reference.
+    pub fn run(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
+        match reference {
+            Reference::AciFile(path) => self.aci(path),
+            Reference::OciDir { dir, tag } => self.oci(dir, tag.as_deref()),
+            Reference::Name(_) | Reference::Digest(_) => {
+                // Names are found by discovery, which this release does not have.
+                let id = self.store.resolve(reference)?;
+                Ok(Stored { id, replaced: None })
+            }
+        }
+    }
+
+    /// Vouches for a fetched image and stores it.
+    fn store(&mut self, temp: &TempDir, image: Fetched) -> Result<Stored, ImageError> {
+        let evidence = self.host.evidence(&image.id)?;
+        self.store.commit(temp, Verified { image, evidence })
+    }
+
+    /// Tells what an unpacking left out.
+    fn tell(&mut self, what: &str, report: &Report) {
+        if report.devices > 0 {
+            let text = format!("{what}: left out {} device nodes below /dev", report.devices);
+            self.reporter.note(&text);
+        }
+        if !report.dropped_xattrs.is_empty() {
+            let names = report.dropped_xattrs.join(", ");
+            self.reporter.note(&format!("{what}: left out extended attributes: {names}"));
+        }
+        if !report.landlock {
+            let text = "the kernel has no Landlock: the unpack worker was confined without it";
+            self.reporter.note(text);
+        }
+    }
+}
+
+/// Refuses what this host cannot run at all.
+fn check_platform(source: &str, manifest: &ImageManifest) -> Result<(), ImageError> {
+    let (os, arch) = (manifest.label("os"), manifest.label("arch"));
+    let host = host_arch();
+    if os.is_none_or(|os| os == "linux") && arch.is_none_or(|arch| arch == host) {
+        return Ok(());
+    }
+    let (os, arch) = (os.unwrap_or("any"), arch.unwrap_or("any"));
+    let problem = format!("the image is for {os}/{arch}, this host is linux/{host}");
+    Err(ImageError::bad(source, problem))
+}
+
+/// This host's architecture in appc's words.
+pub(crate) fn host_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "i386",
+        other => other,
+    }
+}
+
+/// Opens a regular file that somebody named, without being held up by a pipe or a device.
+fn open_regular(path: &Path) -> Result<(File, u64), ImageError> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let fd = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|e| ImageError::io("open", path, e))?;
+    let file = File::from(fd);
+    let found = file.metadata().map_err(|e| ImageError::io("stat", path, e))?;
+    if !found.is_file() {
+        let problem = "it is not a regular file";
+        return Err(ImageError::bad(path.display().to_string(), problem));
+    }
+    Ok((file, found.len()))
+}
+
+/// Copies a source into the store's own space, so that nobody changes it while it is read.
+fn copy_in(source: &mut File, from: &Path, to: &Path) -> Result<File, ImageError> {
+    let mut copy = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(to)
+        .map_err(|e| ImageError::io("make", to, e))?;
+    std::io::copy(source, &mut copy).map_err(|e| ImageError::io("copy", from, e))?;
+    std::io::Seek::rewind(&mut copy).map_err(|e| ImageError::io("read", to, e))?;
+    Ok(copy)
+}
+
+/// Digest of a file's bytes, from its start.
+fn digest_of(file: &mut File, path: &Path) -> Result<Digest, ImageError> {
+    use crate::image::digest::{Algo, Hasher};
+    use std::io::{Read, Seek};
+    let read = |e| ImageError::io("read", path, e);
+    file.rewind().map_err(read)?;
+    let mut hasher = Hasher::new(Algo::Sha256);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut buffer).map_err(read)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+    file.rewind().map_err(read)?;
+    Ok(hasher.finish())
+}
+
+/// The id of an image whose blob is known.
+fn same_blob(store: &Store, digest: &Digest) -> Result<Option<ImageId>, ImageError> {
+    let images = store.images()?;
+    Ok(images.into_iter().find(|image| image.blobs().contains(digest)).map(|image| image.id))
+}
