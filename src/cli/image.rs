@@ -1,14 +1,290 @@
 //! `rocket image …`: the store, seen by people.
 
 use crate::cli::error::Failure;
+use crate::cli::fetch::{explain, parse_name};
+use crate::cli::output::{self, Format};
 use crate::config::paths::Paths;
+use crate::image::fetch::host_arch;
+use crate::image::local::Host;
+use crate::image::manifest::{App, EnvironmentVariable, ImageManifest, Label, MountPoint};
+use crate::image::name::{AcIdentifier, AcName};
+use crate::image::pack::{self, Request};
+use crate::image::reference::Reference;
+use crate::image::store::{ImageId, Store};
+use crate::image::unpack::Compression;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Arguments of `rocket image`.
 #[derive(Debug, clap::Args)]
-pub struct ImageArgs {}
+pub struct ImageArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+/// The verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum ImageCommand {
+    /// Make an image of a root file system on disk.
+    Pack(Box<PackArgs>),
+    /// List the images in the store.
+    List {
+        /// How to print.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Remove images; what a pod uses stays until the pod is gone.
+    Rm {
+        /// Names or digests.
+        #[arg(required = true, value_name = "REF")]
+        references: Vec<String>,
+    },
+    /// Print an image's manifest.
+    CatManifest {
+        /// A name or digest.
+        #[arg(value_name = "REF")]
+        reference: String,
+        /// As it came: an OCI image's own manifest.
+        #[arg(long)]
+        original: bool,
+    },
+}
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+pub enum CompressionArg {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard (not in the appc specification).
+    Zstd,
+}
+
+/// Arguments of `rocket image pack`.
+#[derive(Debug, clap::Args)]
+pub struct PackArgs {
+    /// Directory that becomes the image's root.
+    #[arg(value_name = "ROOTFS")]
+    pub rootfs: PathBuf,
+    /// The image's name, perhaps with version and labels: `example.com/app:1.0,key=value`.
+    #[arg(long, value_name = "NAME[:VERSION]")]
+    pub name: String,
+    /// The program to run; a name without `/` is searched in the image's PATH.
+    #[arg(long, value_name = "PATH")]
+    pub exec: String,
+    /// The file to make; `NAME-VERSION.aci` of the name's last part when absent.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How to compress the file.
+    #[arg(long, value_enum, default_value_t)]
+    pub compression: CompressionArg,
+    /// User the program runs as: name, number, or a path whose owner is meant.
+    #[arg(long, default_value = "0")]
+    pub user: String,
+    /// Group the program runs as.
+    #[arg(long, default_value = "0")]
+    pub group: String,
+    /// Directory the program starts in.
+    #[arg(long, value_name = "DIR")]
+    pub working_dir: Option<String>,
+    /// An environment variable; may be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub environment: Vec<String>,
+    /// A place for a volume; may be repeated.
+    #[arg(long = "mount", value_name = "NAME=PATH")]
+    pub mounts: Vec<String>,
+    /// Arguments of the program.
+    #[arg(last = true, value_name = "ARG")]
+    pub args: Vec<String>,
+}
 
 /// Runs it.
-pub fn run(_paths: &Paths, _args: ImageArgs) -> Result<ExitCode, Failure> {
-    Err(Failure::message("no image command yet"))
+pub fn run(paths: &Paths, args: ImageArgs) -> Result<ExitCode, Failure> {
+    match args.command {
+        ImageCommand::Pack(args) => pack(paths, &args),
+        ImageCommand::List { format } => list(&open(paths)?, format),
+        ImageCommand::Rm { references } => remove(paths, &references),
+        ImageCommand::CatManifest { reference, original } => {
+            cat_manifest(&open(paths)?, &reference, original)
+        }
+    }
+}
+
+fn open(paths: &Paths) -> Result<Store, Failure> {
+    Store::open(&paths.store()).map_err(explain)
+}
+
+fn find(store: &Store, reference: &str) -> Result<ImageId, Failure> {
+    let reference: Reference = reference
+        .parse()
+        .map_err(|e: crate::image::reference::ReferenceError| explain(e.into()))?;
+    store.resolve(&reference).map_err(explain)
+}
+
+fn pack(paths: &Paths, args: &PackArgs) -> Result<ExitCode, Failure> {
+    let manifest = manifest(args)?;
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => {
+            let last = manifest.name.as_str().rsplit('/').next().unwrap_or_default();
+            let version = manifest.label("version").map_or(String::new(), |v| format!("-{v}"));
+            PathBuf::from(format!("{last}{version}.aci").replace('/', "-"))
+        }
+    };
+    let compression = match args.compression {
+        CompressionArg::None => Compression::None,
+        CompressionArg::Gzip => Compression::Gzip,
+        CompressionArg::Zstd => Compression::Zstd,
+    };
+    let clamp = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => Some(text.parse::<u32>().map(i64::from).map_err(|_| {
+            Failure::message(format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds"))
+        })?),
+        Err(_) => None,
+    };
+    let request =
+        Request { rootfs: &args.rootfs, manifest: &manifest, output: &output, compression, clamp };
+    let packed = pack::pack(&request).map_err(explain)?;
+    for note in packed.notes {
+        output::note(&note);
+    }
+    if rustix::process::geteuid().is_root() {
+        Host::new(paths).record(&packed.id).map_err(explain)?;
+    } else {
+        output::note("packed by an ordinary user: no local evidence was recorded");
+    }
+    output::note(&format!("packed {}", output.display()));
+    output::data(&packed.id.to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manifest(args: &PackArgs) -> Result<ImageManifest, Failure> {
+    let name = parse_name(&args.name)?;
+    let mut manifest = ImageManifest::new(name.name);
+    let mut labels = name.labels;
+    for (key, value) in [("os", "linux"), ("arch", host_arch())] {
+        labels.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    for (key, value) in labels {
+        manifest.labels.push(Label { name: AcIdentifier::new(key)?, value });
+    }
+    let pair = |text: &str, what: &str| -> Result<(String, String), Failure> {
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::message(format!("{text}: {what} is written NAME=VALUE")))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    let mut environment = Vec::new();
+    for text in &args.environment {
+        let (name, value) = pair(text, "an environment variable")?;
+        environment.push(EnvironmentVariable { name, value });
+    }
+    let mut mount_points = Vec::new();
+    for text in &args.mounts {
+        let (name, path) = pair(text, "a place for a volume")?;
+        mount_points.push(MountPoint { name: AcName::new(name)?, path, read_only: false });
+    }
+    let mut exec = vec![args.exec.clone()];
+    exec.extend(args.args.iter().cloned());
+    manifest.app = Some(App {
+        exec,
+        user: args.user.clone(),
+        group: args.group.clone(),
+        working_directory: args.working_dir.clone(),
+        environment,
+        mount_points,
+        ..App::default()
+    });
+    Ok(manifest)
+}
+
+fn list(store: &Store, format: Format) -> Result<ExitCode, Failure> {
+    let _shared = store.lock_shared().map_err(explain)?;
+    let images = store.images().map_err(explain)?;
+    let sizes = store.sizes().map_err(explain)?;
+    let mut names = store.names().map_err(explain)?;
+    let mut rows = Vec::new();
+    let mut objects = Vec::new();
+    for image in &images {
+        let (own, shared) = sizes.get(&image.id).copied().unwrap_or_default();
+        let names = names.remove(&image.id).unwrap_or_default();
+        let created = image.manifest.annotation("created");
+        objects.push(serde_json::json!({
+            "id": image.id,
+            "format": image.format,
+            "names": names,
+            "name": image.manifest.name,
+            "labels": image.manifest.label_map(),
+            "config": image.config,
+            "created": created,
+            "stored": image.stored,
+            "size": { "own": own, "shared": shared },
+            "layers": image.layers.iter().map(|l| &l.digest).collect::<Vec<_>>(),
+            "evidence": image.evidence,
+        }));
+        rows.push(vec![
+            if names.is_empty() { "-".to_owned() } else { names.join(" ") },
+            image.id.digest().short(),
+            created.unwrap_or("-").to_owned(),
+            image.stored.clone(),
+            megabytes(own),
+            megabytes(shared),
+            image.evidence.name().to_owned(),
+        ]);
+    }
+    match format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&objects)?;
+            output::data(&text);
+        }
+        Format::Table => {
+            let header = ["NAME", "ID", "CREATED", "STORED", "OWN", "SHARED", "EVIDENCE"];
+            output::table(&header, &rows);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+}
+
+fn remove(paths: &Paths, references: &[String]) -> Result<ExitCode, Failure> {
+    let store = open(paths)?;
+    let ids = references.iter().map(|r| find(&store, r)).collect::<Result<BTreeSet<_>, _>>()?;
+    for id in ids {
+        let used = used_layers(paths)?;
+        let removed = store.remove(&id, &used).map_err(explain)?;
+        output::data(&id.to_string());
+        let kept = used.len();
+        if kept > 0 && removed.layers.is_empty() {
+            output::note(&format!(
+                "{}: its layers stay while a pod uses them",
+                id.digest().short()
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Layers that pods name.
+fn used_layers(_paths: &Paths) -> Result<BTreeSet<crate::image::Digest>, Failure> {
+    // Filled from the pod directories by the pod room.
+    Ok(BTreeSet::new())
+}
+
+fn cat_manifest(store: &Store, reference: &str, original: bool) -> Result<ExitCode, Failure> {
+    let id = find(store, reference)?;
+    let text = if original {
+        let bytes = store.original_manifest(&id).map_err(explain)?;
+        String::from_utf8_lossy(&bytes).into_owned()
+    } else {
+        String::from_utf8_lossy(&store.image(&id).map_err(explain)?.manifest.to_json()).into_owned()
+    };
+    output::data(text.trim_end());
+    Ok(ExitCode::SUCCESS)
 }

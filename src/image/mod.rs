@@ -9,6 +9,7 @@ pub mod local;
 pub mod manifest;
 pub mod name;
 pub mod oci;
+pub mod pack;
 pub mod reference;
 pub mod store;
 pub mod time;

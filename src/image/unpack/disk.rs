@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 
 /// What becomes of an extended attribute that an archive names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// The worker sets it.
     Worker,
     /// The parent sets it, with privileges the worker does not have.
@@ -22,7 +22,7 @@ pub(super) enum Fate {
 
 /// Decides by name. Overlayfs's own names would change what the stack shows, and the labels of
 /// security modules belong to the host.
-pub(super) fn fate(name: &[u8]) -> Fate {
+pub(crate) fn fate(name: &[u8]) -> Fate {
     if name.starts_with(b"user.overlay.") {
         Fate::Drop
     } else if name.starts_with(b"user.")
