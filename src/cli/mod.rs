@@ -14,6 +14,7 @@ pub mod run;
 pub mod stop;
 
 use crate::config::paths::{DEFAULT_STATE, Paths};
+use crate::image::unpack::{SUBCOMMAND, worker_main};
 use clap::{Parser, Subcommand};
 use error::Failure;
 use std::path::PathBuf;
@@ -68,6 +69,10 @@ pub enum Command {
 
 /// Runs the program: parse, do, report once.
 pub fn main() -> ExitCode {
+    // The unpack worker is this program again; it parses nothing else.
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == SUBCOMMAND) {
+        return worker_main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return error::usage(&error),
