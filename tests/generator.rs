@@ -120,6 +120,11 @@ mod ns {
             assert!(journal.lines().any(|line| line == complaint), "{journal}");
             assert_eq!(pod.show("NRestarts"), "0");
 
+            // What is right in it holds still.
+            fs::write(&pod.file, "network = \"nnoe\"\n[limits]\nmemory-max = \"64M\"\n").unwrap();
+            systemctl(&["daemon-reload"]);
+            assert_eq!(pod.show("MemoryMax"), "67108864");
+
             // Repaired, it is an ordinary pod again.
             fs::write(&pod.file, RIGHT).unwrap();
             systemctl(&["daemon-reload"]);

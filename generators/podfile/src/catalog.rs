@@ -1,5 +1,6 @@
 //! All pod files of a search path at once.
 
+use crate::pod::PodFile;
 use crate::search::{self, LoadError, Loaded, unreadable};
 use crate::values::name::is_name;
 use std::collections::BTreeMap;
@@ -56,13 +57,26 @@ impl<'a> Catalog<'a> {
 
     /// The same as [`crate::load`], for a name that [`Catalog::names`] gave.
     pub fn load(&self, name: &str) -> Result<Loaded, LoadError> {
+        let (files, drop_ins) = self.dirs_of(name);
+        search::load_from(&files, &drop_ins, name)
+    }
+
+    /// What is right in the files of a pod that [`Catalog::load`] found wrong, with defaults for the
+    /// rest: never to start it, but a pod that is running has to keep its limits. `None` when not
+    /// even the syntax is right.
+    pub fn salvage(&self, name: &str) -> Option<PodFile> {
+        let (files, drop_ins) = self.dirs_of(name);
+        search::salvage_from(&files, &drop_ins, name)
+    }
+
+    /// The directories that have the pod file `name`, and those that have drop-ins of it.
+    fn dirs_of(&self, name: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let places = self.pods.get(name).copied().unwrap_or_default();
-        let of = |mask: u64| -> Vec<PathBuf> {
-            let in_it = |index: usize| mask & bit(index) != 0;
+        let of = |mask: u64| {
             let dirs = self.dirs.iter().enumerate();
-            dirs.filter(|(index, _)| in_it(*index)).map(|(_, dir)| dir.clone()).collect()
+            dirs.filter(|(index, _)| mask & bit(*index) != 0).map(|(_, dir)| dir.clone()).collect()
         };
-        search::load_from(&of(places.files), &of(places.drop_ins), name)
+        (of(places.files), of(places.drop_ins))
     }
 }
 

@@ -41,7 +41,10 @@ use std::path::Path;
 pub fn parse(file_name: &Path, text: &str) -> Result<PodFile, Vec<Diagnostic>> {
     let mut sources = tree::Sources::default();
     sources.add(file_name.to_owned(), text.to_owned());
-    search::merged(&sources, 1).map_err(|problems| sources.diagnostics(problems))
+    match search::merged(&sources, 1) {
+        (Some(pod), problems) if problems.is_empty() => Ok(pod),
+        (_, problems) => Err(sources.diagnostics(problems)),
+    }
 }
 
 /// Every key of the grammar with its table, `*` for a name that the user chooses: for

@@ -110,6 +110,22 @@ pub(crate) fn load_from(
     drop_in_dirs: &[PathBuf],
     name: &str,
 ) -> Result<Loaded, LoadError> {
+    collect(dirs, drop_in_dirs, name)?.finish(Some(name.to_owned()))
+}
+
+/// What can be made out of files that [`load_from`] found wrong: what is right in them, with
+/// defaults in place of the rest. `None` when not even the syntax is right.
+pub(crate) fn salvage_from(
+    dirs: &[PathBuf],
+    drop_in_dirs: &[PathBuf],
+    name: &str,
+) -> Option<PodFile> {
+    let merge = collect(dirs, drop_in_dirs, name).ok()?;
+    merged(&merge.sources, merge.paths.len()).0
+}
+
+/// Reads the files that make up the pod `name`.
+fn collect(dirs: &[PathBuf], drop_in_dirs: &[PathBuf], name: &str) -> Result<Merge, LoadError> {
     let instance = parse_instance(name).ok_or_else(|| LoadError::BadName(name.to_owned()))?;
     let at = if instance.instance.is_some() { "@" } else { "" };
     let file_name = format!("{}{at}.toml", instance.name);
@@ -140,7 +156,7 @@ pub(crate) fn load_from(
             merge.add(&format!("{drop_in_dir}/{drop_in}"), path, text);
         }
     }
-    merge.finish(Some(name.to_owned()))
+    Ok(merge)
 }
 
 /// Reads one pod file that lies anywhere, without drop-ins.
@@ -191,17 +207,18 @@ impl Merge {
 
     fn finish(self, name: Option<String>) -> Result<Loaded, LoadError> {
         match merged(&self.sources, self.paths.len()) {
-            Ok(pod) => {
+            (Some(pod), problems) if problems.is_empty() => {
                 let digest = hex(&self.digest.finalize());
                 Ok(Loaded { name, pod, digest, sources: self.paths })
             }
-            Err(problems) => Err(LoadError::Invalid(self.sources.diagnostics(problems))),
+            (_, problems) => Err(LoadError::Invalid(self.sources.diagnostics(problems))),
         }
     }
 }
 
-/// Parses, merges and reads the files of `sources`.
-pub(crate) fn merged(sources: &Sources, files: usize) -> Result<PodFile, Vec<Problem>> {
+/// Parses, merges and reads the files of `sources`. What comes with problems is what is right in
+/// them.
+pub(crate) fn merged(sources: &Sources, files: usize) -> (Option<PodFile>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut tree: Option<Node> = None;
     for file in 0..files {
@@ -217,7 +234,7 @@ pub(crate) fn merged(sources: &Sources, files: usize) -> Result<PodFile, Vec<Pro
         }
     }
     // Half a tree would only give errors that come from the missing half.
-    let Some(tree) = tree.filter(|_| problems.is_empty()) else { return Err(problems) };
+    let Some(tree) = tree.filter(|_| problems.is_empty()) else { return (None, problems) };
     read::read(&tree)
 }
 

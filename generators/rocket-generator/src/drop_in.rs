@@ -1,7 +1,7 @@
 //! From a pod file to its drop-in: data in, text out.
 
 use crate::unit_text::UnitText;
-use rocket_podfile::{Diagnostic, LoadError, Loaded, VolumeKind};
+use rocket_podfile::{Diagnostic, LoadError, Loaded, PodFile, VolumeKind};
 use std::path::Path;
 
 /// EX_CONFIG: what a broken pod file ends with. The template does not restart it.
@@ -45,6 +45,15 @@ pub fn of_pod(name: &str, loaded: &Loaded) -> String {
     unit.section("Service");
     unit.plain("Environment", &format!("ROCKET_POD_DIGEST={}", loaded.digest));
     unit.plain("LogExtraFields", &format!("ROCKET_POD={name}"));
+    unit.plain("Restart", pod.unit.restart.as_str());
+    unit.plain("RestartSec", &pod.unit.restart_sec.to_string());
+    unit.plain("TimeoutStartSec", &pod.unit.start_timeout.to_string());
+    bounds(&mut unit, pod);
+    unit.finish()
+}
+
+/// What holds a pod that is running.
+fn bounds(unit: &mut UnitText, pod: &PodFile) {
     if let Some(slice) = &pod.unit.slice {
         unit.plain("Slice", slice);
     }
@@ -56,16 +65,13 @@ pub fn of_pod(name: &str, loaded: &Loaded) -> String {
             unit.plain(key, &value);
         }
     }
-    unit.plain("Restart", pod.unit.restart.as_str());
-    unit.plain("RestartSec", &pod.unit.restart_sec.to_string());
-    unit.plain("TimeoutStartSec", &pod.unit.start_timeout.to_string());
     unit.plain("TimeoutStopSec", &pod.stop_timeout().to_string());
-    unit.finish()
 }
 
 /// The drop-in of a pod file that is wrong: its start fails with what is wrong, instead of the
-/// unit's not being found. `generator` is this program.
-pub fn of_error(generator: &Path, error: &LoadError) -> String {
+/// unit's not being found. `generator` is this program. `salvage` is what is right in the file: a
+/// pod that is running while its file is broken keeps its limits over a daemon-reload.
+pub fn of_error(generator: &Path, error: &LoadError, salvage: Option<&PodFile>) -> String {
     let (file, complaints) = match error {
         LoadError::Invalid(diagnostics) => {
             (diagnostics.first().map(|d| d.file.as_path()), complaints(diagnostics))
@@ -86,6 +92,9 @@ pub fn of_error(generator: &Path, error: &LoadError) -> String {
     words.extend(complaints.iter().map(String::as_str));
     unit.command("ExecStart", &words);
     unit.plain("Restart", "no");
+    if let Some(pod) = salvage {
+        bounds(&mut unit, pod);
+    }
     unit.finish()
 }
 

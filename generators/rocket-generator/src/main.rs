@@ -96,7 +96,7 @@ fn one(catalog: &Catalog<'_>, name: &str, generator: &Path, output: &Output) {
         Err(LoadError::Masked(_) | LoadError::NotFound { .. }) => return,
         Err(error) => {
             log::problem(&error.to_string());
-            drop_in::of_error(generator, &error)
+            drop_in::of_error(generator, &error, catalog.salvage(name).as_ref())
         }
     };
     if let Err(error) = output.drop_in(name, &text) {

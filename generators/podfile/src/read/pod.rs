@@ -12,11 +12,11 @@ use crate::tree::{Node, Problem, Value};
 use crate::values::name::{is_name, parse_name};
 
 /// Reads a merged tree. Without problems the pod file is complete and true to the grammar, and
-/// needs nothing that this release lacks.
-pub(crate) fn read(tree: &Node) -> Result<PodFile, Vec<Problem>> {
+/// needs nothing that this release lacks; with problems it has defaults where they are.
+pub(crate) fn read(tree: &Node) -> (Option<PodFile>, Vec<Problem>) {
     let report = Report::default();
     let Some(top) = Section::open(&report, tree, "", grammar::TOP) else {
-        return Err(report.into_problems());
+        return (None, report.into_problems());
     };
     let mut pod = PodFile {
         version: version(&top),
@@ -45,7 +45,7 @@ pub(crate) fn read(tree: &Node) -> Result<PodFile, Vec<Problem>> {
     if let Value::Table(table) = &tree.value {
         problems.extend(unsupported(table));
     }
-    if problems.is_empty() { Ok(pod) } else { Err(problems) }
+    (Some(pod), problems)
 }
 
 fn version(top: &Section<'_>) -> u32 {

@@ -3,7 +3,7 @@
 use crate::grammar;
 use crate::merge;
 use crate::suggest;
-use crate::tree::{Node, Pos, Problem, Table, Value};
+use crate::tree::{MOST_PROBLEMS, Node, Pos, Problem, Table, Value};
 use crate::values::name::parse_name;
 use std::cell::RefCell;
 
@@ -22,6 +22,11 @@ impl Report {
     /// Adds a problem with a hint.
     pub(crate) fn error_with(&self, pos: Pos, message: impl Into<String>, hint: Option<String>) {
         self.problems.borrow_mut().push(Problem { pos, message: message.into(), hint });
+    }
+
+    /// Whether there is already as much as is ever shown.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= MOST_PROBLEMS
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {
@@ -135,7 +140,8 @@ impl<'a> Section<'a> {
         let mut meant = Vec::new();
         for (key, entry) in &table.entries {
             if !keys.contains(&key.as_str()) {
-                let near = suggest::nearest(key, keys);
+                // More is not shown, and guessing is the slow part.
+                let near = if report.is_full() { None } else { suggest::nearest(key, keys) };
                 meant.extend(near.map(str::to_owned));
                 let place = if name.is_empty() {
                     "at the top of the file".to_owned()
