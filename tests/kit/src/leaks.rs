@@ -3,7 +3,7 @@
 use crate::run;
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Everything that rocket could leave behind, each kind of thing with how often it is there.
@@ -18,7 +18,9 @@ impl Held {
         let mut add =
             |kind: &str, what: String| *held.entry(format!("{kind} {what}")).or_insert(0) += 1;
         mounts().into_iter().for_each(|mount| add("mount", mount));
-        cgroups(Path::new("/sys/fs/cgroup")).into_iter().for_each(|cgroup| add("cgroup", cgroup));
+        for dir in tree(Path::new("/sys/fs/cgroup")) {
+            add("cgroup", dir.display().to_string());
+        }
         units().into_iter().for_each(|unit| add("unit", unit));
         locks().into_iter().for_each(|lock| add("lock", lock));
         for process in processes() {
@@ -67,12 +69,14 @@ fn mounts() -> Vec<String> {
     text.lines().filter_map(mount).collect()
 }
 
-fn cgroups(dir: &Path) -> Vec<String> {
-    let mut found = vec![dir.display().to_string()];
+/// A cgroup and all below it.
+#[must_use]
+pub fn tree(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
     // A cgroup may go while it is looked at.
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.extend(cgroups(&entry.path()));
+            found.extend(tree(&entry.path()));
         }
     }
     found

@@ -1,0 +1,5 @@
+//! Pods as their users see them, from the start to what is left afterwards.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod ns;
+mod uml;

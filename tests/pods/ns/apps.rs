@@ -1,0 +1,77 @@
+//! Real programs in pods.
+
+use rocket_testkit::unit::Pod;
+use rocket_testkit::{image, require_bed, run, target_dir, wait_until};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+#[test]
+fn nginx_from_a_real_debian_root_answers_on_a_socket() {
+    require_bed("ns");
+    let root = target_dir().join("roots/debian");
+    image::add(&root, "example.com/nginx:1.0", &["/usr/sbin/nginx", "-g", "daemon off;"]);
+    let pod = Pod::new(
+        "nginx",
+        "version = 1\nnetwork = \"host\"\n[app.web]\nimage = \"example.com/nginx:1.0\"\n\
+         stop-signal = \"SIGQUIT\"\n",
+    );
+    pod.start();
+    let mut page = String::new();
+    wait_until("nginx answers", 20, || {
+        page = get("127.0.0.1:80").unwrap_or_default();
+        !page.is_empty()
+    });
+    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("Welcome to nginx"), "{page}");
+    pod.systemctl("stop").ok();
+    assert_eq!(pod.show("Result"), "success");
+    assert!(get("127.0.0.1:80").is_err(), "it still answers");
+}
+
+fn get(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn two_apps_share_a_volume_and_the_loopback() {
+    require_bed("ns");
+    image::add_busybox("example.com/two:1.0", &["/bin/sh"]);
+    let pod = Pod::new(
+        "two",
+        "version = 1\nnetwork = \"none\"\n\
+         [app.server]\nimage = \"example.com/two:1.0\"\nmounts = { \"/srv\" = \"shared\" }\n\
+         exec = [\"/bin/httpd\", \"-f\", \"-p\", \"127.0.0.1:7001\", \"-h\", \"/srv\"]\n\
+         [app.client]\nimage = \"example.com/two:1.0\"\nmounts = { \"/out\" = \"shared\" }\n\
+         exec = [\"/bin/sh\", \"-c\", '''\n\
+         echo from the client > /out/page\n\
+         until wget -q -O - http://127.0.0.1:7001/page; do sleep 0.1; done\n\
+         sleep 1000''']\n\
+         [volume.shared]\nkind = \"empty\"\n",
+    );
+    pod.start();
+    let line = pod.wait_for_line("from the client");
+    assert_eq!(line["SYSLOG_IDENTIFIER"], "client");
+    // The loopback is the pod's, not the host's.
+    assert!(get("127.0.0.1:7001").is_err());
+}
+
+#[test]
+fn busybox_sees_its_own_root_and_nothing_of_the_host() {
+    require_bed("ns");
+    image::add_busybox("example.com/root:1.0", &["/bin/sh", "-c"]);
+    let script = "ls / | tr '\\n' ' '; echo; echo $$; hostname; ls /proc | grep -c '^[0-9]'; \
+                  grep -c . /proc/self/mountinfo";
+    let done =
+        run("/usr/bin/rocket", ["run", "--name", "own-root", "example.com/root:1.0", "--", script]);
+    let done = done.ok();
+    let lines: Vec<_> = done.stdout.lines().collect();
+    assert_eq!(lines[0].trim(), "bin dev etc proc sys tmp var", "{done}");
+    assert_eq!(lines[2], "own-root", "{done}");
+    let processes: u32 = lines[3].parse().unwrap();
+    assert!(processes < 8, "{done}");
+}

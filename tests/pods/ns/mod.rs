@@ -1,0 +1,6 @@
+//! In the namespace bed.
+
+mod apps;
+mod foreground;
+mod leaks;
+mod systemd;
