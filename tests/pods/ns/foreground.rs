@@ -63,15 +63,15 @@ fn the_app_reads_the_callers_input() {
 fn two_pods_with_one_name_are_refused_by_naming_the_first() {
     require_bed("ns");
     let place = Place::new();
-    let first = place.start(&["--name", "only-one"]);
-    let place_of_second = Place::new();
-    let second = Command::new("/usr/bin/rocket")
-        .args(["run", "--name", "only-one", "-f"])
-        .args([place_of_second.file()])
-        .run();
-    second.ends_with(125).says(&["only-one"]);
+    let uuid = place.path("uuid");
+    let first = place.start(&["--name", "only-one", "--uuid-file-save", uuid.to_str().unwrap()]);
+    let uuid = std::fs::read_to_string(uuid).unwrap();
+    let second = rocket(["run", SHELL, "--name", "only-one", "--", "true"]);
+    second.ends_with(125).says(&["only-one", uuid.trim()]);
     first.signal(Signal::TERM);
     first.wait();
+    // The name is free again.
+    rocket(["run", SHELL, "--name", "only-one", "--", "true"]).ok();
 }
 
 #[test]
@@ -167,7 +167,8 @@ impl Place {
     }
 
     fn file(&self) -> PathBuf {
-        self.path("pod.toml")
+        // The file's name is the pod's, and tests run side by side.
+        self.path(&format!("place-{}.toml", std::process::id()))
     }
 
     /// Runs the pod in the foreground, without a terminal.
@@ -184,8 +185,9 @@ impl Place {
         self.started(terminal.args([Path::new("/dev/null")]).start())
     }
 
-    fn started(&self, process: Started) -> Started {
-        wait_until("the app runs", 20, || self.path("started").exists());
+    fn started(&self, mut process: Started) -> Started {
+        wait_until("the app runs", 20, || self.path("started").exists() || process.has_ended());
+        assert!(self.path("started").exists(), "it did not start: {}", process.wait());
         process
     }
 

@@ -2,7 +2,7 @@
 
 use rocket_testkit::leaks::{Held, tree};
 use rocket_testkit::unit::{Pod, systemctl};
-use rocket_testkit::{Command, image, require_bed, rocket, wait_until};
+use rocket_testkit::{Command, image, require_bed, rocket, run, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 
@@ -91,4 +91,25 @@ fn instances(name: &str) -> usize {
     let done = rocket(["list", "--format=json"]).ok();
     let pods: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     pods.as_array().unwrap().iter().filter(|pod| pod["name"] == name).count()
+}
+
+#[test]
+fn alone_the_count_sees_every_kind_of_thing_left_behind() {
+    require_bed("ns");
+    let before = Held::now();
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(dir.path().join("lock")).unwrap();
+    file.lock().unwrap();
+    std::fs::create_dir("/sys/fs/cgroup/left.behind").unwrap();
+    run("mount", ["-t", "tmpfs", "left", dir.path().to_str().unwrap()]).ok();
+    run("systemd-run", ["--unit=left-behind", "sleep", "1000"]).ok();
+    let more = Held::now().more_than(&before);
+    run("systemctl", ["stop", "left-behind"]).ok();
+    run("umount", [dir.path()]).ok();
+    std::fs::remove_dir("/sys/fs/cgroup/left.behind").unwrap();
+    drop(file);
+    for kind in ["mount tmpfs", "cgroup", "unit left-behind", "process sleep", "lock FLOCK"] {
+        assert!(more.iter().any(|what| what.starts_with(kind)), "no {kind} in {more:?}");
+    }
+    before.wait_for_no_more();
 }
