@@ -176,7 +176,9 @@ impl Init<'_> {
             self.act(&todo);
             if self.pod.is_stopping() && !self.said_stopping {
                 self.said_stopping = true;
-                self.notify.send("STOPPING=1\nSTATUS=stopping");
+                // What went wrong stays on show.
+                let asked = self.pod.was_asked();
+                self.notify.send(if asked { "STOPPING=1\nSTATUS=stopping" } else { "STOPPING=1" });
             }
         }
     }

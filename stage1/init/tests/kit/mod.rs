@@ -163,12 +163,30 @@ impl TestPod {
         self.dir.path().join(format!("out.{name}"))
     }
 
-    pub fn start(mut self) -> Running {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        self.fds.push((descriptor::TETHER.to_owned(), theirs.into()));
+    /// Gives every app a leaf.
+    pub fn leaves(&mut self, cgroup: Cgroup) {
+        self.plan.cgroup = cgroup;
+        for app in &mut self.plan.apps {
+            app.leaf = Some(format!("app-{}", app.name));
+            app.mounts.push(Mount {
+                source: MountSource::Cgroup2,
+                target: "/sys/fs/cgroup".to_owned(),
+                read_only: true,
+                nosuid: true,
+                nodev: true,
+                noexec: true,
+            });
+        }
+    }
+
+    /// Adds a descriptor of the pod's own.
+    pub fn descriptor(&mut self, name: &str, fd: OwnedFd) {
+        self.fds.push((name.to_owned(), fd));
+    }
+
+    fn with_command<T>(mut self, run: impl FnOnce(&Command<'_>) -> T) -> (T, tempfile::TempDir) {
         let record = std::fs::File::create(self.dir.path().join("exit")).unwrap();
-        self.fds.push((descriptor::EXIT_RECORD.to_owned(), record.into()));
+        self.descriptor(descriptor::EXIT_RECORD, record.into());
         let control = rustix::net::socket(
             rustix::net::AddressFamily::UNIX,
             rustix::net::SocketType::SEQPACKET,
@@ -178,7 +196,7 @@ impl TestPod {
         let path = self.dir.path().join("control");
         rustix::net::bind(&control, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
         rustix::net::listen(&control, 8).unwrap();
-        self.fds.push((descriptor::CONTROL.to_owned(), control));
+        self.descriptor(descriptor::CONTROL, control);
         self.plan.descriptors = (self.fds.iter().zip(4..))
             .map(|((name, _), fd)| Descriptor { name: name.clone(), fd })
             .collect();
@@ -188,18 +206,29 @@ impl TestPod {
         list.extend(self.fds.iter().zip(4..).map(|((_, fd), n)| (fd.as_fd(), n)));
         let directory: OwnedFd = std::fs::File::open(self.dir.path()).unwrap().into();
         let init = c(env!("CARGO_BIN_EXE_rocket-init"));
-        let entry = spawn(&Command {
+        let result = run(&Command {
             program: Program::Path(&init),
             argv: &[c("init"), c("run")],
             envp: &[],
             fds: &list,
             cwd: Some(directory.as_fd()),
             block_signals: true,
-        })
-        .unwrap();
-        drop(list);
-        self.fds.clear();
-        let entry = pidfd::wait(entry.pidfd.as_fd()).unwrap();
+        });
+        (result, self.dir)
+    }
+
+    /// Turns this process into init's entry point, as stage0 does in a unit.
+    pub fn exec(self) -> rocket_sys::Error {
+        self.with_command(rocket_sys::spawn::exec).0
+    }
+
+    /// Starts the pod as a foreground stage0 does.
+    pub fn start(mut self) -> Running {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        self.descriptor(descriptor::TETHER, theirs.into());
+        let (entry, dir) = self.with_command(spawn);
+        let entry = pidfd::wait(entry.unwrap().pidfd.as_fd()).unwrap();
         let mut tether = BufReader::new(ours);
         let mut first = String::new();
         tether.read_line(&mut first).unwrap();
@@ -207,7 +236,7 @@ impl TestPod {
             let pid = pid.parse().unwrap();
             (pid, pidfd::open(pid).unwrap())
         });
-        Running { dir: self.dir, entry, first, init, tether }
+        Running { dir, entry, first, init, tether }
     }
 }
 
