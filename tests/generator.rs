@@ -1,65 +1,67 @@
 //! The template and the generator under a real systemd.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use rocket_testkit::require_bed;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const PODS: &str = "/run/rocket/pods";
+const GENERATED: &str = "/run/systemd/generator";
+const GENERATOR: &str = "/usr/lib/systemd/system-generators/rocket-generator";
+
+const RIGHT: &str = "network = \"none\"\n[app.web]\nimage = \"example.com/none-such\"\n\
+                     stop-timeout = \"20s\"\n";
+
+/// What a command prints on both channels, and whether it went well.
+fn run(command: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(command).args(arguments).output().expect(command);
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
+}
+
+fn systemctl(arguments: &[&str]) -> String {
+    let (fine, text) = run("systemctl", arguments);
+    assert!(fine, "systemctl {arguments:?}: {text}");
+    text
+}
+
+/// A pod file of this test alone; gone at its end.
+struct Pod {
+    unit: String,
+    file: PathBuf,
+}
+
+impl Pod {
+    fn new(name: &str, text: &str) -> Self {
+        let unit = format!("rocket@{name}.service");
+        let file = Path::new(PODS).join(format!("{name}.toml"));
+        fs::create_dir_all(PODS).unwrap();
+        fs::write(&file, text).unwrap();
+        systemctl(&["daemon-reload"]);
+        Self { unit, file }
+    }
+
+    fn show(&self, property: &str) -> String {
+        systemctl(&["show", "--value", "-p", property, &self.unit]).trim().to_owned()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let _ = run("systemctl", &["stop", &self.unit]);
+        let _ = run("systemctl", &["reset-failed", &self.unit]);
+        let _ = fs::remove_file(&self.file);
+        let _ = fs::remove_dir_all(self.file.with_extension("toml.d"));
+    }
+}
+
 // systemd changes between releases, so these run on every Debian root there is: module `systemd`.
 mod ns {
     mod systemd {
-        use rocket_testkit::require_bed;
-        use std::fs;
-        use std::path::{Path, PathBuf};
-        use std::process::Command;
-        use std::time::{Duration, Instant};
-
-        const PODS: &str = "/run/rocket/pods";
-        const GENERATED: &str = "/run/systemd/generator";
-        const GENERATOR: &str = "/usr/lib/systemd/system-generators/rocket-generator";
-
-        const RIGHT: &str = "network = \"none\"\n[app.web]\nimage = \"example.com/none-such\"\n\
-                     stop-timeout = \"20s\"\n";
-
-        /// What a command prints on both channels, and whether it went well.
-        fn run(command: &str, arguments: &[&str]) -> (bool, String) {
-            let output = Command::new(command).args(arguments).output().expect(command);
-            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-            text.push_str(&String::from_utf8_lossy(&output.stderr));
-            (output.status.success(), text)
-        }
-
-        fn systemctl(arguments: &[&str]) -> String {
-            let (fine, text) = run("systemctl", arguments);
-            assert!(fine, "systemctl {arguments:?}: {text}");
-            text
-        }
-
-        /// A pod file of this test alone; gone at its end.
-        struct Pod {
-            unit: String,
-            file: PathBuf,
-        }
-
-        impl Pod {
-            fn new(name: &str, text: &str) -> Self {
-                let unit = format!("rocket@{name}.service");
-                let file = Path::new(PODS).join(format!("{name}.toml"));
-                fs::create_dir_all(PODS).unwrap();
-                fs::write(&file, text).unwrap();
-                systemctl(&["daemon-reload"]);
-                Self { unit, file }
-            }
-
-            fn show(&self, property: &str) -> String {
-                systemctl(&["show", "--value", "-p", property, &self.unit]).trim().to_owned()
-            }
-        }
-
-        impl Drop for Pod {
-            fn drop(&mut self) {
-                let _ = run("systemctl", &["stop", &self.unit]);
-                let _ = run("systemctl", &["reset-failed", &self.unit]);
-                let _ = fs::remove_file(&self.file);
-                let _ = fs::remove_dir_all(self.file.with_extension("toml.d"));
-            }
-        }
+        use super::super::*;
 
         #[test]
         fn drop_ins_apply_and_set_property_wins() {
@@ -332,5 +334,43 @@ mod ns {
             // A loaded machine is slow; what must not happen is anything that is not linear.
             assert!(alone < Duration::from_secs(2), "{alone:?}");
         }
+    }
+}
+
+/// Where limits are real.
+mod uml {
+    use super::*;
+
+    #[test]
+    fn limits_reach_the_kernel_and_stay_there() {
+        require_bed("uml");
+        // The drop-in of the generator with another program: this is about limits, not about pods.
+        let over = Path::new("/run/systemd/system/rocket@gen-real.service.d/99-test.conf");
+        fs::create_dir_all(over.parent().unwrap()).unwrap();
+        let sleep = "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep 1000\nExecStopPost=\n";
+        fs::write(over, sleep).unwrap();
+        let limits = "[limits]\nmemory-max = \"64M\"\ncpu-quota = \"50%\"\ntasks-max = 20\n";
+        let pod = Pod::new("gen-real", &format!("{RIGHT}{limits}"));
+        systemctl(&["start", &pod.unit]);
+        let group = format!("/sys/fs/cgroup{}", pod.show("ControlGroup"));
+        assert!(group.contains("/rocket.slice/"), "{group}");
+        let value =
+            |file: &str| fs::read_to_string(format!("{group}/{file}")).unwrap().trim().to_owned();
+        assert_eq!(value("memory.max"), (64 << 20).to_string());
+        assert_eq!(value("cpu.max"), "50000 100000");
+        assert_eq!(value("pids.max"), "20");
+
+        systemctl(&["set-property", "--runtime", &pod.unit, "MemoryMax=32M"]);
+        assert_eq!(value("memory.max"), (32 << 20).to_string());
+        systemctl(&["daemon-reload"]);
+        assert_eq!(value("memory.max"), (32 << 20).to_string());
+
+        // A slip elsewhere in the file of a running pod lifts no limit.
+        fs::write(&pod.file, format!("{RIGHT}restrat = \"no\"\n{limits}")).unwrap();
+        systemctl(&["daemon-reload"]);
+        assert!(pod.show("ExecStart").contains("sleep"), "it runs on");
+        assert_eq!(value("pids.max"), "20");
+        assert_eq!(value("cpu.max"), "50000 100000");
+        fs::remove_file(over).unwrap();
     }
 }
