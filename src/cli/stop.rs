@@ -8,6 +8,7 @@ use crate::pod::life::{self, Life};
 use crate::pod::lookup::{self, Found};
 use crate::pod::meta::{CgroupRecord, Meta};
 use crate::pod::name::PodName;
+use crate::pod::wait;
 use crate::systemd::bus::{self, Verb};
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,14 +103,9 @@ fn stop_one(paths: &Paths, word: &str, force: bool) -> Result<(), Failure> {
 fn wait_dead(paths: &Paths, found: Found, dir: &Path) -> Result<(), Failure> {
     let limit = Meta::read(dir).map_or(15_000, |meta| meta.stop_timeout_ms);
     let end = Instant::now().checked_add(Duration::from_millis(limit));
-    loop {
-        if !dir.is_dir() || life::of(paths, found.uuid)? == Life::Dead {
-            return Ok(());
-        }
-        if end.is_some_and(|end| Instant::now() >= end) {
-            return Err(Failure::message(format!("pod {} has not stopped in time", found.uuid))
-                .hint(format!("rocket stop --force {}", found.uuid)));
-        }
-        std::thread::sleep(Duration::from_millis(5));
+    if wait::dead(paths, found.uuid, end)? {
+        return Ok(());
     }
+    Err(Failure::message(format!("pod {} has not stopped in time", found.uuid))
+        .hint(format!("rocket stop --force {}", found.uuid)))
 }

@@ -17,3 +17,4 @@ pub mod plan;
 pub mod prepare;
 pub mod record;
 pub mod sources;
+pub mod wait;
