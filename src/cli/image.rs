@@ -4,6 +4,7 @@ use crate::cli::error::Failure;
 use crate::cli::fetch::{explain, parse_name};
 use crate::cli::output::{self, Format};
 use crate::config::paths::Paths;
+use crate::image::Digest;
 use crate::image::fetch::host_arch;
 use crate::image::local::Host;
 use crate::image::manifest::{App, EnvironmentVariable, ImageManifest, Label, MountPoint};
@@ -256,25 +257,25 @@ fn megabytes(bytes: u64) -> String {
 fn remove(paths: &Paths, references: &[String]) -> Result<ExitCode, Failure> {
     let store = open(paths)?;
     let ids = references.iter().map(|r| find(&store, r)).collect::<Result<BTreeSet<_>, _>>()?;
+    let removal = store.removal().map_err(explain)?;
+    let used = used_layers(paths)?;
     for id in ids {
-        let used = used_layers(paths)?;
-        let removed = store.remove(&id, &used).map_err(explain)?;
+        let layers = store.image(&id).map(|image| image.layers).unwrap_or_default();
+        removal.image(&id, &used).map_err(explain)?;
         output::data(&id.to_string());
-        let kept = used.len();
-        if kept > 0 && removed.layers.is_empty() {
-            output::note(&format!(
-                "{}: its layers stay while a pod uses them",
-                id.digest().short()
-            ));
+        if layers.iter().any(|layer| used.contains(&layer.digest)) {
+            let id = id.digest().short();
+            output::note(&format!("{id}: layers that pods use stay until these pods are removed"));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Layers that pods name.
-fn used_layers(_paths: &Paths) -> Result<BTreeSet<crate::image::Digest>, Failure> {
-    // Filled from the pod directories by the pod room.
-    Ok(BTreeSet::new())
+fn used_layers(paths: &Paths) -> Result<BTreeSet<Digest>, Failure> {
+    let pods = crate::pod::list::all(paths)?;
+    let digests = crate::pod::gc::used_layers(&pods);
+    Ok(digests.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }
 
 fn cat_manifest(store: &Store, reference: &str, original: bool) -> Result<ExitCode, Failure> {

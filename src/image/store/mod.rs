@@ -9,7 +9,7 @@ pub use commit::Stored;
 pub(crate) use commit::{Fetched, NewLayer, Verified};
 pub use record::Format;
 pub(crate) use record::{LayerRecord, VERSION, load};
-pub use remove::Removed;
+pub use remove::{Removal, Removed};
 pub use temp::{KeyLock, TempDir};
 
 use crate::image::digest::{Algo, Digest};

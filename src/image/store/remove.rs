@@ -4,6 +4,7 @@ use super::record::RefRecord;
 use super::{ImageId, Store, TempDir, digests, list, load};
 use crate::image::digest::Digest;
 use crate::image::error::ImageError;
+use crate::image::store::StoreLock;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -16,10 +17,36 @@ pub struct Removed {
     pub blobs: Vec<Digest>,
 }
 
+/// The store's exclusive lock: what pods use is to be asked while it is held, so that no pod comes
+/// to use a layer between the question and the removal.
+#[derive(Debug)]
+pub struct Removal<'a> {
+    store: &'a Store,
+    #[expect(dead_code, reason = "holds the lock")]
+    lock: StoreLock,
+}
+
 impl Store {
+    /// Begins removing: waits until nobody fetches or prepares.
+    pub fn removal(&self) -> Result<Removal<'_>, ImageError> {
+        Ok(Removal { store: self, lock: self.lock_exclusive()? })
+    }
+}
+
+impl Removal<'_> {
     /// Removes an image and its names; layers in `used` (and those of other images) stay.
-    pub fn remove(&self, id: &ImageId, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
-        let _lock = self.lock_exclusive()?;
+    pub fn image(&self, id: &ImageId, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
+        self.store.remove(id, used)
+    }
+
+    /// Removes layers and blobs that neither an image nor `used` names.
+    pub fn gc(&self, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
+        self.store.gc(used)
+    }
+}
+
+impl Store {
+    fn remove(&self, id: &ImageId, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
         let dir = self.image_dir(id);
         if !dir.is_dir() {
             return Err(ImageError::NotFound(id.to_string()));
@@ -40,9 +67,7 @@ impl Store {
         self.free(&temp, layers, image.blobs, used)
     }
 
-    /// Removes layers and blobs that neither an image nor `used` names.
-    pub fn gc(&self, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
-        let _lock = self.lock_exclusive()?;
+    fn gc(&self, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
         let temp = self.temp()?;
         let (layers, blobs) = (digests(&self.dir, "layers")?, digests(&self.dir, "blobs")?);
         self.free(&temp, layers, blobs, used)
