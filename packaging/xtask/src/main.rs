@@ -3,6 +3,7 @@
 
 mod code;
 mod crates;
+mod ledger;
 mod links;
 mod manual;
 mod msrv;
@@ -41,6 +42,8 @@ enum Chore {
     Msrv,
     /// Check that the relative links of the documentation lead somewhere.
     Links,
+    /// Check that the tests named in tests/cves.md exist.
+    Ledger,
     /// All checks of this list, one after the other.
     Check,
 }
@@ -63,10 +66,12 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Graph => graph(&root),
         Chore::Msrv => report("msrv", &msrv::check(&root)?),
         Chore::Links => report("links", &links::check(&root)?),
+        Chore::Ledger => report("ledger", &ledger::check(&root)?),
         Chore::Check => {
             graph(&root)?;
             report("msrv", &msrv::check(&root)?)?;
-            report("links", &links::check(&root)?)
+            report("links", &links::check(&root)?)?;
+            report("ledger", &ledger::check(&root)?)
         }
     }
 }

@@ -123,7 +123,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty())
 }
 
-fn rust_files(top: &Path) -> Result<Vec<PathBuf>> {
+/// The Rust files below `top`, sorted.
+pub fn rust_files(top: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut todo = vec![top.to_owned()];
     while let Some(dir) = todo.pop() {
