@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn names_of_the_last_column_are_found() {
-        let table = "| a `b_c` | d |\n|---|---|\n| e | `f_g`, `make lint`, `a_b::h` |\ntext `j_k`\n";
+        let table =
+            "| a `b_c` | d |\n|---|---|\n| e | `f_g`, `make lint`, `a_b::h` |\ntext `j_k`\n";
         assert_eq!(named(table), [(3, "f_g"), (3, "h")]);
         let code = "fn one_two() {\n    fn three() -> u8 {\n    fn four(a: u8) {";
         assert_eq!(functions(code).collect::<Vec<_>>(), ["one_two", "three", "four(a: u8) {"]);
