@@ -207,6 +207,63 @@ mod ns {
         }
 
         #[test]
+        fn any_description_and_any_path_survive_systemd() {
+            require_bed("ns");
+            let texts = [
+                "100%",
+                "%i %% %n",
+                "$HOME ${HOME}",
+                "a \\",
+                "\\x41 \\n",
+                "\"quoted\" 'too'",
+                "; # no comment",
+                "[Service]",
+                "ä → ß",
+                "a=b",
+                "-",
+                "two  blanks",
+            ];
+            fs::create_dir_all(PODS).unwrap();
+            let pods: Vec<Pod> = texts
+                .iter()
+                .enumerate()
+                .map(|(i, text)| {
+                    let quoted = format!("{:?}", text);
+                    let path = format!("{:?}", format!("/srv/{}", text.replace('/', "")));
+                    let file = Path::new(PODS).join(format!("gen-text-{i}.toml"));
+                    let volume = format!("[volume.v]\nkind = \"host\"\nsource = {path}\n");
+                    fs::write(&file, format!("description = {quoted}\n{RIGHT}{volume}")).unwrap();
+                    Pod { unit: format!("rocket@gen-text-{i}.service"), file }
+                })
+                .collect();
+            systemctl(&["daemon-reload"]);
+            for (text, pod) in texts.iter().zip(&pods) {
+                assert_eq!(pod.show("LoadError"), "", "{text}");
+                assert_eq!(pod.show("Description"), *text);
+                let (fine, said) = run("systemd-analyze", &["verify", &pod.unit]);
+                assert!(fine && said.is_empty(), "{text}: {said}");
+                // As busctl prints it: escaped the way C does, which keeps every byte apparent.
+                let object = format!(
+                    "/org/freedesktop/systemd1/unit/{}",
+                    pod.unit.replace('@', "_40").replace('-', "_2d").replace('.', "_2e")
+                );
+                let (_, paths) = run(
+                    "busctl",
+                    &[
+                        "--json=short",
+                        "get-property",
+                        "org.freedesktop.systemd1",
+                        &object,
+                        "org.freedesktop.systemd1.Unit",
+                        "RequiresMountsFor",
+                    ],
+                );
+                let wanted = format!("/srv/{text}").replace('\\', "\\\\").replace('"', "\\\"");
+                assert!(paths.contains(&wanted), "{wanted} in {paths}");
+            }
+        }
+
+        #[test]
         fn a_changed_file_asks_for_a_reload() {
             require_bed("ns");
             let pod = Pod::new("gen-stale", "network = \"none\"\nbroken");

@@ -1,7 +1,7 @@
 //! The search path: precedence, masks, drop-ins, digests, positions.
 #![allow(clippy::unwrap_used)]
 
-use rocket_podfile::{LoadError, list, load, load_file};
+use rocket_podfile::{Catalog, LoadError, list, load, load_file};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -209,4 +209,38 @@ fn a_file_anywhere_is_read_alone() {
     let odd = host.file("etc/My Pod.toml", POD);
     assert_eq!(load_file(&odd).unwrap().name, None);
     assert!(matches!(load_file(Path::new("/no/such.toml")), Err(LoadError::Unreadable { .. })));
+}
+
+#[test]
+fn a_catalog_says_the_same_as_a_look_at_one_pod() {
+    let host = Host::new();
+    host.file("usr/web.toml", POD);
+    host.file("etc/web.toml.d/1.toml", "description = \"x\"");
+    host.file("run/web.toml.d/2.toml", "[app.web]\nimage = \"y\"");
+    host.file("run/db.toml", POD);
+    host.file("usr/db.toml", "broken");
+    host.file(
+        "usr/bad.toml",
+        &format!("{POD}typo = 1\n[limits]\ntasks-max = 5\nmemory-max = \"x\""),
+    );
+    host.file("etc/syntax.toml", "[limits]\ntasks-max = 5\nx");
+    host.file("usr/masked.toml", POD);
+    host.file("etc/masked.toml", "");
+    // Drop-ins of nothing are no pod.
+    host.file("etc/nothing.toml.d/1.toml", POD);
+    let mut dirs = vec![host.dirs[0].join("absent")];
+    dirs.extend(host.dirs.iter().cloned());
+    let catalog = Catalog::scan(&dirs).unwrap();
+    assert_eq!(catalog.names(), ["bad", "db", "masked", "syntax", "web"]);
+    for name in catalog.names() {
+        match (catalog.load(name), load(&dirs, name)) {
+            (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs, "{name}"),
+            (Err(ours), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // What is right in a broken file: its good limits, not its bad ones.
+    let limits = catalog.salvage("bad").unwrap().limits;
+    assert_eq!(limits.unit_properties(), [("TasksMax", "5".to_owned())]);
+    assert!(catalog.salvage("syntax").is_none() && catalog.salvage("masked").is_none());
 }
