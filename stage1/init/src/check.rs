@@ -105,6 +105,9 @@ fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
             return Err(format!("{path:?} is not an absolute path"));
         }
     }
+    if !app.devices.is_empty() && !app.mounts.iter().any(|m| m.source == MountSource::Dev) {
+        return Err("it has devices, but no /dev to put them in".to_owned());
+    }
     if app.root.lowers.is_empty() || app.root.lowers.len() > 500 {
         return Err(format!("{} layers; 1 to 500 can be mounted", app.root.lowers.len()));
     }
@@ -145,4 +148,31 @@ fn is_name(name: &str) -> bool {
 
 fn is_component(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_claims_the_same_features() {
+        let toml = include_str!("../stage1.toml");
+        let list: Vec<String> = FEATURES.iter().map(|f| format!("{f:?}")).collect();
+        assert!(toml.contains(&format!("\nfeatures = [{}]\n", list.join(", "))));
+        assert!(include_str!("../../../docs/stage1-abi.md").contains(toml_features(toml)));
+    }
+
+    fn toml_features(toml: &str) -> &str {
+        toml.lines().find(|l| l.starts_with("features = ")).unwrap()
+    }
+
+    #[test]
+    fn names() {
+        for good in ["a", "a-b", "0-1-x9"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "-", "a-", "-a", "a--b", "A", "a/b", "..", "ä"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
 }

@@ -39,6 +39,12 @@ impl Descriptors {
         self.0.remove(name)
     }
 
+    /// Closes all but those that are needed for as long as the pod lives: nothing of the host that
+    /// the plan names without using it stays within reach.
+    pub fn keep(&mut self, needed: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| needed(name));
+    }
+
     /// Looks at one.
     pub fn get(&self, name: &str) -> Option<BorrowedFd<'_>> {
         self.0.get(name).map(AsFd::as_fd)

@@ -36,3 +36,24 @@ pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rocket_plan::decode_records;
+
+    /// The example of `docs/stage1-abi.md` is a record, and written back it is the same bytes.
+    #[test]
+    fn the_documented_example_is_true() {
+        let page = include_str!("../../../docs/stage1-abi.md");
+        let block = page.split("```\n").find(|b| b.contains("\"event\":\"app\"")).unwrap();
+        let lines = decode_records(block.as_bytes()).unwrap();
+        assert_eq!(lines.len(), 2);
+        let mut again = String::new();
+        for line in lines {
+            let record: ExitRecord = serde_json::from_str(line).unwrap();
+            again += &encode_record(&serde_json::to_string(&record).unwrap());
+        }
+        assert_eq!(again, block);
+    }
+}

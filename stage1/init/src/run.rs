@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use rocket_plan::{AppExit, Cause, ExitRecord, ExitStatus, PodExit, PodPlan, descriptor};
+use rocket_plan::{AppExit, AppPlan, Cause, ExitRecord, ExitStatus, PodExit, PodPlan, descriptor};
 use rocket_sys::clone::SingleThread;
 use rocket_sys::pidfd::{self, Exit};
 use rocket_sys::proc;
@@ -111,6 +111,12 @@ fn set_up(
     for op in &ops::build(plan) {
         setup.execute(op, descriptors, tether)?;
     }
+    descriptors.keep(|name| {
+        let stream = |app: &AppPlan| {
+            [&app.stdin, &app.stdout, &app.stderr].into_iter().flatten().any(|s| s == name)
+        };
+        matches!(name, descriptor::LOCK | descriptor::NAME_LOCK) || plan.apps.iter().any(stream)
+    });
     Ok((setup, signals))
 }
 

@@ -264,6 +264,58 @@ fn mounts_are_not_seen_outside_and_init_sees_nothing_of_the_host() {
 }
 
 #[test]
+fn the_oom_score_of_an_app_is_its_own() {
+    if !can_run() {
+        return;
+    }
+    let out = output("cat /proc/self/oom_score_adj", |p| p.plan.apps[0].oom_score_adj = Some(321));
+    assert_eq!(out, "321\n");
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let out = output("cat /proc/self/oom_score_adj", |_| {});
+    assert!(out == "0\n" || out == own, "{out}");
+}
+
+#[test]
+fn the_entry_points_enter_and_stop() {
+    if !can_run() {
+        return;
+    }
+    let mut pod = TestPod::new();
+    pod.app("main", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done");
+    let mut run = pod.start();
+    run.ready();
+    run.until("main", "up");
+    let init = |words: &[&str]| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_rocket-init"))
+            .args(words)
+            .current_dir(run.dir.path())
+            .output()
+            .unwrap();
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
+    };
+    let script = "echo out; echo err >&2; exit 4";
+    assert_eq!(
+        init(&["enter", "main", "--", "sh", "-c", script]),
+        (4, "out\n".into(), "err\n".into())
+    );
+    assert_eq!(init(&["enter", "main", "sh", "-c", "kill -9 $$"]).0, 137);
+    let (code, _, text) = init(&["enter", "main", "--", "nothing"]);
+    assert_eq!(
+        (code, text.as_str()),
+        (127, "rocket: nothing: no such program in PATH=/bin:/usr/bin\n")
+    );
+    assert_eq!(init(&["enter", "other", "--", "true"]).0, 125);
+    assert_eq!(init(&["enter", "main"]).0, 125);
+    assert_eq!(init(&["gc"]).0, 0);
+    assert_eq!(init(&["dance"]).0, 125);
+    assert_eq!(init(&["stop"]).0, 0);
+    assert_eq!(run.wait(), Exit::Code(0));
+    let (code, _, text) = init(&["stop"]);
+    assert!(code == 125 && text.contains("is the pod running?"), "{text}");
+}
+
+#[test]
 fn enter_runs_under_the_apps_own_restrictions() {
     if !can_run() {
         return;
