@@ -37,6 +37,8 @@ fn page(command: &Command, source: &str, tails: &Path, out: &Path) -> Result<usi
     let tail = tails.join(format!("{name}.roff"));
     if tail.exists() {
         text.extend(fs::read(&tail).with_context(|| format!("reading {}", tail.display()))?);
+    } else {
+        text.extend(b".SH SEE ALSO\n.BR rocket (1)\n");
     }
     let file = out.join(&name);
     fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
