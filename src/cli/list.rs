@@ -2,6 +2,7 @@
 
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Format};
+use crate::cli::wait::{TimeArg, until_dead};
 use crate::config::paths::Paths;
 use crate::pod::list::{self, Info};
 use crate::pod::lookup;
@@ -22,6 +23,9 @@ pub struct StatusArgs {
     /// Name, UUID, or at least 8 digits of one.
     #[arg(value_name = "POD")]
     pod: String,
+    /// Wait for its end first, for no longer than this.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "infinity")]
+    wait: Option<TimeArg>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -44,7 +48,12 @@ pub fn list(paths: &Paths, args: ListArgs) -> Result<ExitCode, Failure> {
 
 /// `rocket status`.
 pub fn status(paths: &Paths, args: StatusArgs) -> Result<ExitCode, Failure> {
-    let found = lookup::find(paths, &args.pod)?;
+    let mut found = lookup::find(paths, &args.pod)?;
+    if args.wait.is_some() {
+        until_dead(paths, found, args.wait)?;
+        found = lookup::locate(paths, found.uuid)
+            .ok_or_else(|| Failure::message(format!("pod {} ended and was removed", found.uuid)))?;
+    }
     let info = list::info(paths, found)
         .ok_or_else(|| Failure::message(format!("pod {} has just been removed", found.uuid)))?;
     match args.format {

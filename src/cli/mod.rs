@@ -12,6 +12,7 @@ pub mod logs;
 pub mod output;
 pub mod run;
 pub mod stop;
+pub mod wait;
 
 use crate::config::paths::{DEFAULT_STATE, Paths};
 use crate::image::unpack::{SUBCOMMAND, worker_main};
@@ -51,6 +52,8 @@ pub enum Command {
     List(list::ListArgs),
     /// Say how a pod fares.
     Status(list::StatusArgs),
+    /// Wait until a pod has ended; ends with its status.
+    Wait(wait::WaitArgs),
     /// Show what a pod's apps wrote.
     Logs(logs::LogsArgs),
     /// Run a command inside a running app.
@@ -94,6 +97,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Restart(args) => stop::restart(&args),
         Command::List(args) => list::list(&paths, args),
         Command::Status(args) => list::status(&paths, args),
+        Command::Wait(args) => wait::run(&paths, &args),
         Command::Logs(args) => logs::run(&paths, &args),
         Command::Enter(args) => enter::run(&paths, args),
         Command::CatManifest(args) => cat_manifest::run(&paths, &args),

@@ -42,6 +42,16 @@ const UNITS: &[(&[&str], u64)] = &[
     (&["years", "year", "y"], 31_557_600_000_000),
 ];
 
+impl std::str::FromStr for TimeSpan {
+    type Err = String;
+
+    /// Reads a span as systemd writes it: `1min 30s`, `500ms`, `infinity`; a bare number is
+    /// seconds (systemd.time(7)).
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_time_span(text)
+    }
+}
+
 /// Reads a time span.
 pub(crate) fn parse_time_span(text: &str) -> Result<TimeSpan, String> {
     let trimmed = text.trim();
