@@ -17,7 +17,10 @@ impl Host {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("state")).unwrap();
-        Self { dir }
+        let host = Self { dir };
+        // The first look at a store makes it, with its version.
+        host.rocket(&["image", "list"]).ok();
+        host
     }
 
     fn state(&self) -> PathBuf {
