@@ -201,4 +201,31 @@ mod tests {
         }
         assert!(seen >= 2);
     }
+
+    /// Whatever a plan says, it is refused or it gives operations.
+    #[test]
+    fn damaged_plans_are_survived() {
+        let whole = include_bytes!("../tests/vectors/two-apps-unit.plan.json");
+        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut random = move |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            usize::try_from(seed % below as u64).unwrap()
+        };
+        let mut understood = 0;
+        for _ in 0..5000 {
+            let mut bytes = whole.to_vec();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                bytes[at] = b"0123456789-\"{}[],:/.ax\\"[random(23)];
+            }
+            let Ok(plan) = serde_json::from_slice::<PodPlan>(&bytes) else { continue };
+            understood += 1;
+            if crate::check::plan(&plan).is_ok() {
+                assert!(build(&plan).len() > 4);
+            }
+        }
+        assert!(understood > 100, "{understood}");
+    }
 }

@@ -166,6 +166,8 @@ impl Init<'_> {
         if let Some(tether) = self.tether {
             tether.say("READY");
         }
+        // From here on init mostly sleeps, in a few pages of its code.
+        proc::forget_code(self.setup.proc.as_fd());
     }
 
     fn supervise(&mut self) {
