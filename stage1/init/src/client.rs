@@ -90,7 +90,8 @@ pub fn enter(args: &[OsString]) -> Result<i32> {
     let terminal = streams.first().is_some_and(|fd| tty::is_tty(fd.as_fd()))
         && std::env::var_os("ROCKET_ENTER_TTY").is_some();
     let socket = control::connect()?;
-    send(&socket, &Request::Enter { app, argv, env: None, tty: terminal }, &streams)?;
+    let term = std::env::var("TERM").ok().filter(|_| terminal);
+    send(&socket, &Request::Enter { app, argv, env: None, tty: terminal, term }, &streams)?;
     receive(&socket)?;
     loop {
         let (a, b) = (signals.as_fd(), socket.as_fd());

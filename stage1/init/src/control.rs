@@ -35,6 +35,9 @@ pub enum Request {
         /// Standard input is a terminal to take.
         #[serde(default)]
         tty: bool,
+        /// What kind of terminal it is: `TERM`, unless the environment has one.
+        #[serde(default)]
+        term: Option<String>,
     },
     /// Send a signal to the command entered on this connection.
     Signal {

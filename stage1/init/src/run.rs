@@ -353,16 +353,14 @@ impl Init<'_> {
                 Reply::ok()
             }
             Request::Status => self.status(),
-            Request::Enter { app, argv, env, tty } => {
-                match self.enter(index, app.as_deref(), argv, env, tty, fds) {
-                    Ok(started) => {
-                        let pid = Some(started.pid);
-                        entered = Some((started.pid, started.pidfd));
-                        Reply { pid, ..Reply::ok() }
-                    }
-                    Err(failure) => Reply::refuse(failure),
+            request @ Request::Enter { .. } => match self.enter(index, request, fds) {
+                Ok(started) => {
+                    let pid = Some(started.pid);
+                    entered = Some((started.pid, started.pidfd));
+                    Reply { pid, ..Reply::ok() }
                 }
-            }
+                Err(failure) => Reply::refuse(failure),
+            },
             Request::Signal { number } => {
                 let command = self.control.connections.get(index).and_then(|c| c.entered.as_ref());
                 match command.map(|(_, pidfd)| pidfd::send_signal(pidfd.as_fd(), number)) {
@@ -402,21 +400,21 @@ impl Init<'_> {
     fn enter(
         &self,
         connection: usize,
-        name: Option<&str>,
-        argv: Vec<String>,
-        env: Option<Vec<String>>,
-        terminal: bool,
+        request: Request,
         fds: Vec<OwnedFd>,
     ) -> Result<app::Started> {
+        let Request::Enter { app: name, argv, env, tty: terminal, term } = request else {
+            return Err(Failure::rocket("not a command"));
+        };
         if self.control.connections.get(connection).is_some_and(|c| c.entered.is_some()) {
             return Err(Failure::rocket("a command runs on this connection already"));
         }
-        let index = match name {
+        let index = match &name {
             Some(name) => self
                 .plan
                 .apps
                 .iter()
-                .position(|a| a.name == name)
+                .position(|a| a.name == *name)
                 .ok_or_else(|| Failure::rocket(format!("the pod has no app called {name}")))?,
             None if self.plan.apps.len() == 1 => 0,
             None => return Err(Failure::rocket("the pod has several apps: name one")),
@@ -433,7 +431,10 @@ impl Init<'_> {
         }
         let fds = <[OwnedFd; 3]>::try_from(fds)
             .map_err(|_| Failure::rocket("three descriptors must come with the request"))?;
-        let environment = env.unwrap_or_else(|| app.environment.clone());
+        let mut environment = env.unwrap_or_else(|| app.environment.clone());
+        if let Some(term) = term.filter(|_| !environment.iter().any(|e| e.starts_with("TERM="))) {
+            environment.push(format!("TERM={term}"));
+        }
         let command = enter::Command { argv, environment, terminal, fds };
         enter::start(self.single, app, &self.setup, main.as_fd(), &command)
     }
