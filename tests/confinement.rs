@@ -51,4 +51,18 @@ mod ns {
         assert_eq!(lines[lines.len() - 1], "0", "{out}");
         assert!(!std::path::Path::new("/climb").exists());
     }
+
+    #[test]
+    fn a_device_node_that_an_app_makes_does_not_open() {
+        require_bed("ns");
+        let root = tempfile::tempdir().unwrap();
+        image::busybox_root(root.path());
+        let script = "for d in /dev /dev/shm /tmp /run; do
+                mkdir -p $d && mknod $d/n c 1 3 && { echo x 2>&1 >$d/n && echo $d opens; }
+            done; echo x >/dev/null && echo null";
+        let out = run("nodes", root.path(), script);
+        assert!(!out.contains("opens"), "{out}");
+        assert_eq!(out.matches("Permission denied").count(), 4, "{out}");
+        assert!(out.ends_with("null\n"), "{out}");
+    }
 }

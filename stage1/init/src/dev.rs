@@ -33,9 +33,10 @@ pub fn make(
 ) -> Result<()> {
     let root = rootfs::open(at.app)?;
     let target = rootfs::ensure_directory(&root, at.path)?;
-    let attributes = Attributes { nosuid: true, noexec: true, ..Attributes::default() };
+    // The nodes are mounts of their own. One that an app makes beside them must not open: as root
+    // it may have CAP_MKNOD.
     let options = [("mode", "0755"), ("size", "65536")];
-    let tmpfs = mount::new_filesystem("tmpfs", &options, attributes).context(|| in_dev(at))?;
+    let tmpfs = mount::new_filesystem("tmpfs", &options, PLAIN).context(|| in_dev(at))?;
     mount::attach(tmpfs.as_fd(), target.as_fd()).context(|| in_dev(at))?;
     for device in devices {
         let node = descriptors.take(&device.source)?;
