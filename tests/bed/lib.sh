@@ -47,6 +47,7 @@ remove_bed() {
 
 # What the bed tests is what `make install` installs, only built faster (profile `quick`).
 install_project() {
+    need make cargo
     flock "$beds/install.lock" make --no-print-directory --silent -C "$project" install \
         DESTDIR="$dir/install" PREFIX=/usr PROFILE=quick >"$dir/install.log" 2>&1 {lock}>&- || {
         cat "$dir/install.log" >&2

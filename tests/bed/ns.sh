@@ -3,7 +3,7 @@
 
 bed_check() {
     [ "$(id -u)" = 0 ] || die "the ns bed needs root"
-    need unshare nsenter setpriv ip flock make
+    need unshare nsenter setpriv ip flock ps
     [ -x "$root/lib/systemd/systemd" ] || die "no systemd in $root"
     [ -x "$root/usr/bin/dbus-daemon" ] || die "no dbus in $root"
     # Where systemd runs the host, it is asked for a delegated scope, and so for the controllers.
@@ -44,7 +44,9 @@ bed_boot() {
             "$here/ns-init" "$root" "$dir" "$project" "$target" "$state"
     ) &
     launcher=$!
-    until [ -S "${pid1:+/proc/$pid1/root/run/dbus/system_bus_socket}" ]; do
+    # Until PID 1 has become systemd it may still see the host's root, and the host's bus in it.
+    until [ "$(cat "/proc/${pid1:-none}/comm" 2>/dev/null)" = systemd ] &&
+        [ -S "/proc/$pid1/root/run/dbus/system_bus_socket" ]; do
         kill -0 $launcher 2>/dev/null || { cat "$dir/boot.log" >&2; die "the bed did not boot"; }
         [ $((tries++)) -lt 3000 ] || { cat "$dir/boot.log" >&2; die "no D-Bus in the bed after 30 s"; }
         pid1=$(ps -o pid= --ppid "$launcher" | tr -d ' ') || pid1=
