@@ -18,8 +18,13 @@ UNITDIR      = $(call systemd_dir,systemdsystemunitdir,$(PREFIX)/lib/systemd/sys
 PRESETDIR    = $(call systemd_dir,systemdsystempresetdir,$(PREFIX)/lib/systemd/system-preset)
 GENERATORDIR = $(call systemd_dir,systemdsystemgeneratordir,$(PREFIX)/lib/systemd/system-generators)
 TMPFILESDIR  = $(call systemd_dir,tmpfilesdir,$(PREFIX)/lib/tmpfiles.d)
-STAGE1DIR    = $(PREFIX)/lib/rocket/stage1/ns
+STAGE1DIR    = $(PREFIX)/lib/rocket/stage1
 SHARE        = $(PREFIX)/share
+
+# What names its own place elsewhere is told of another PREFIX.
+ifneq ($(PREFIX),/usr)
+export ROCKET_STAGE1_DIR := $(PREFIX)/lib/rocket/stage1
+endif
 
 .PHONY: help build install try test test-long lint setup
 
@@ -62,9 +67,10 @@ install_files = $(if $(1),install -d "$(DESTDIR)$(2)" && $(INSTALL_DATA) $(1) "$
 install: build ## Install below DESTDIR and PREFIX (/usr)
 	install -D -m 755 $(OUT)/rocket "$(DESTDIR)$(PREFIX)/bin/rocket"
 	install -D -m 755 $(OUT)/rocket-generator "$(DESTDIR)$(GENERATORDIR)/rocket-generator"
-	install -D -m 755 $(STATIC)/rocket-init "$(DESTDIR)$(STAGE1DIR)/init"
-	$(call install_files,$(wildcard stage1/init/stage1.toml),$(STAGE1DIR))
+	install -D -m 755 $(STATIC)/rocket-init "$(DESTDIR)$(STAGE1DIR)/ns/init"
+	$(call install_files,$(wildcard stage1/init/stage1.toml),$(STAGE1DIR)/ns)
 	$(call install_files,$(filter-out %.preset,$(wildcard units/*.*)),$(UNITDIR))
+	sed -i 's|=/usr/bin/rocket |=$(PREFIX)/bin/rocket |' "$(DESTDIR)$(UNITDIR)/rocket@.service"
 	$(call install_files,$(wildcard units/*.preset),$(PRESETDIR))
 	$(call install_files,$(wildcard packaging/tmpfiles.d/*.conf),$(TMPFILESDIR))
 	$(call install_files,$(wildcard $(OUT)/man/*.1),$(SHARE)/man/man1)

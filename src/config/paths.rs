@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 /// Directory of the state when nothing else is asked for.
 pub const DEFAULT_STATE: &str = "/var/lib/rocket";
 /// Where stage1 flavours are installed.
-pub const STAGE1: &str = "/usr/lib/rocket/stage1";
+///
+/// `make install PREFIX=…` builds with another one.
+pub const STAGE1: &str = match option_env!("ROCKET_STAGE1_DIR") {
+    Some(dir) => dir,
+    None => "/usr/lib/rocket/stage1",
+};
 /// Search path of pod files, most important first.
 pub const POD_FILES: [&str; 3] = ["/etc/rocket/pods", "/run/rocket/pods", "/usr/lib/rocket/pods"];
 
