@@ -114,7 +114,7 @@ impl Flavour {
     pub(super) fn exec(&self, pod: &Path, descriptors: &Descriptors) -> LaunchError {
         self.with_command(
             &self.description.entry_points.run,
-            &[],
+            &label(pod),
             pod,
             &descriptors.numbered(),
             true,
@@ -131,7 +131,7 @@ impl Flavour {
     ) -> Result<Child, LaunchError> {
         self.with_command(
             &self.description.entry_points.run,
-            &[],
+            &label(pod),
             pod,
             descriptors,
             true,
@@ -208,6 +208,11 @@ impl Flavour {
             block_signals,
         }))
     }
+}
+
+/// The pod's UUID, for people who read process lists; `run` itself ignores it.
+fn label(pod: &Path) -> Vec<String> {
+    pod.file_name().and_then(OsStr::to_str).map(str::to_owned).into_iter().collect()
 }
 
 /// stage1 gets nothing of the caller's environment but what names its terminal, and whether
