@@ -103,6 +103,9 @@ fn set_up(
     tether: Option<&Tether>,
 ) -> Result<(Setup, SignalFd)> {
     proc::set_name(c"rocket-init").context(|| "set the process name".to_owned())?;
+    // A SIGKILL for the front-end's process group (a shell's `kill -9 %1`) must not take init along:
+    // the front-end's end is what the tether tells, and the pod stops in order.
+    proc::new_session().context(|| "leave the front-end's session".to_owned())?;
     // The pod's last victim; where the privilege is missing, like any other process.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
     proc::set_dumpable(false).context(|| "become untraceable".to_owned())?;

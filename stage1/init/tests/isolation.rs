@@ -256,6 +256,11 @@ fn mounts_are_not_seen_outside_and_init_sees_nothing_of_the_host() {
     let status = std::fs::read_to_string(format!("{proc}/status")).unwrap();
     assert!(status.starts_with("Name:\trocket-init\n"));
     assert!(status.contains("Threads:\t1\n"));
+    // Nothing that is sent to the front-end's process group or session reaches init.
+    let pid = run.pid().to_string();
+    let stat = std::fs::read_to_string(format!("{proc}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    assert_eq!((fields[2], fields[3]), (pid.as_str(), pid.as_str()));
     if let Ok(smaps) = std::fs::read_to_string(format!("{proc}/smaps_rollup")) {
         eprintln!("{smaps}");
     }
