@@ -4,6 +4,7 @@
 //! one, as an unpacker over a full root would. Lower names are resolved here, so the disk is only
 //! ever written below the new layer's own directory, by paths that hold no symbolic link.
 
+mod hide;
 pub mod lower;
 mod out;
 #[cfg(test)]
@@ -462,69 +463,6 @@ impl Tree {
         let node = self.insert(place.node, name, Body::Inode(inode), true);
         self.nodes[node].named = true;
         Ok((old, new))
-    }
-
-    /// Hides a lower name. Entries of the same layer stay, whatever the order.
-    pub fn whiteout(&mut self, dir: &[u8], name: &[u8], disk: &mut dyn Disk) -> Result<()> {
-        self.needs_lower = true;
-        let parts = components(dir)?;
-        let Some(place) = self.walk(&parts, None)? else { return Ok(()) };
-        let Some(node) = self.child(place.node, name) else { return Ok(()) };
-        if self.nodes[node].ours {
-            self.make_opaque(node);
-            return Ok(());
-        }
-        if let Some(place) = self.walk(&parts, Some(&mut *disk))? {
-            self.clear(&place, name, disk)?;
-        }
-        Ok(())
-    }
-
-    /// Hides everything that lower layers have in a directory.
-    pub fn opaque(&mut self, dir: &[u8], disk: &mut dyn Disk) -> Result<()> {
-        let parts = components(dir)?;
-        let Some(place) = self.walk(&parts, None)? else {
-            self.needs_lower = true;
-            return Ok(());
-        };
-        let place = if self.nodes[place.node].ours {
-            place
-        } else {
-            match self.walk(&parts, Some(disk))? {
-                Some(place) => place,
-                None => return Ok(()),
-            }
-        };
-        self.make_opaque(place.node);
-        Ok(())
-    }
-
-    fn make_opaque(&mut self, node: usize) {
-        if let Some(dir) = self.dir_mut(node) {
-            dir.opaque = true;
-        }
-        let over_lower = self.dir(node).is_some_and(|dir| dir.over_lower);
-        self.forget_lower(node);
-        // The name still exists below: whoever removes it here and makes it again must know.
-        if let Some(dir) = self.dir_mut(node) {
-            dir.over_lower = over_lower;
-        }
-    }
-
-    /// Drops what only lower layers have below `node`.
-    fn forget_lower(&mut self, node: usize) {
-        let Some(dir) = self.dir_mut(node) else { return };
-        dir.hidden.clear();
-        dir.over_lower = false;
-        let children: Vec<(Box<[u8]>, usize)> =
-            dir.children.iter().map(|(name, node)| (name.clone(), *node)).collect();
-        for (name, child) in children {
-            if self.nodes[child].ours {
-                self.forget_lower(child);
-            } else if let Some(dir) = self.dir_mut(node) {
-                dir.children.remove(&name);
-            }
-        }
     }
 }
 

@@ -89,8 +89,7 @@ fn run(socket: &OwnedFd) -> Result<Report> {
         };
         lowers.push((tree, list));
     }
-    rocket_sys::worker::isolate()
-        .map_err(|e| WorkerError::Setup("make a user namespace for the unpack worker", e.into()))?;
+    rocket_sys::worker::isolate().map_err(no_namespaces)?;
     tell(socket, &Event::Isolated).map_err(setup("speak to the parent"))?;
     receive::<()>(socket.as_fd())
         .and_then(|message| message.ok_or_else(gone))
@@ -101,6 +100,18 @@ fn run(socket: &OwnedFd) -> Result<Report> {
         sandbox::enter(target.as_fd(), &trees).map_err(setup("enter the unpack sandbox"))?;
     let socket = socket.try_clone().map_err(setup("speak to the parent"))?;
     Unpack::new(&job, target, lowers)?.run(&job, input, socket, landlock)
+}
+
+/// The kernel's words for forbidden namespaces mislead.
+fn no_namespaces(error: rustix::io::Errno) -> WorkerError {
+    use rustix::io::Errno;
+    if matches!(error, Errno::NOSPC | Errno::USERS | Errno::PERM) {
+        return refused(
+            "the unpack worker may not make a user namespace: this machine forbids it \
+             (sysctl user.max_user_namespaces, or the container this runs in)",
+        );
+    }
+    WorkerError::Setup("make a user namespace for the unpack worker", error.into())
 }
 
 fn die_with_parent() -> io::Result<()> {
