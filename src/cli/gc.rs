@@ -2,6 +2,7 @@
 
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Format};
+use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::pod::directory::State;
 use crate::pod::gc::{self, Options, Step};
@@ -22,10 +23,12 @@ pub struct RmArgs {
 /// Arguments of `rocket gc`.
 #[derive(Debug, clap::Args)]
 pub struct GcArgs {
-    /// Dead pods without a name stay for this many seconds after their end.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
-    grace_period: u64,
-    /// Remove prepared pods that nobody ran for this many seconds.
+    /// Dead pods without a name stay for this many seconds after their end; else as configured,
+    /// half an hour where nothing is.
+    #[arg(long, value_name = "SECONDS")]
+    grace_period: Option<u64>,
+    /// Remove prepared pods that nobody ran for this many seconds; else as configured, never where
+    /// nothing is.
     #[arg(long, value_name = "SECONDS")]
     expire_prepared: Option<u64>,
     /// Remove the last dead instances of named pods too.
@@ -80,12 +83,15 @@ fn rm_one(paths: &Paths, word: &str) -> Result<(), Failure> {
 }
 
 /// `rocket gc`.
-pub fn gc(paths: &Paths, args: &GcArgs) -> Result<ExitCode, Failure> {
+pub fn gc(paths: &Paths, config: &Config, args: &GcArgs) -> Result<ExitCode, Failure> {
     let pods = list::all(paths)?;
     let options = Options {
-        grace: Duration::from_secs(args.grace_period),
-        expire_prepared: args.expire_prepared.map(Duration::from_secs),
-        keep_named: !args.all,
+        grace: Duration::from_secs(args.grace_period.unwrap_or(config.gc_grace_period.value)),
+        expire_prepared: args
+            .expire_prepared
+            .or(Some(config.gc_expire_prepared.value).filter(|seconds| *seconds > 0))
+            .map(Duration::from_secs),
+        keep: if args.all { 0 } else { config.gc_keep.value },
     };
     let mut steps = gc::plan(&pods, now_ms(), options);
     if let Some(name) = &args.pod {

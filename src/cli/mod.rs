@@ -1,6 +1,7 @@
 //! Words, not kernels: the command line, its output and its errors. One verb a file.
 
 pub mod cat_manifest;
+pub mod config;
 pub mod enter;
 pub mod error;
 pub mod fetch;
@@ -14,7 +15,8 @@ pub mod run;
 pub mod stop;
 pub mod wait;
 
-use crate::config::paths::{DEFAULT_STATE, Paths};
+use crate::config::layers::Config;
+use crate::config::paths::Paths;
 use crate::image::unpack::{SUBCOMMAND, worker_main};
 use clap::{Parser, Subcommand};
 use error::Failure;
@@ -26,8 +28,8 @@ use std::process::ExitCode;
 #[command(name = "rocket", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// Directory that holds all of rocket's state.
-    #[arg(long, global = true, value_name = "DIR", env = "ROCKET_STATE_DIR", default_value = DEFAULT_STATE)]
-    pub state_dir: PathBuf,
+    #[arg(long, global = true, value_name = "DIR", env = "ROCKET_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -64,6 +66,8 @@ pub enum Command {
     Rm(gc::RmArgs),
     /// Remove what dead pods left.
     Gc(gc::GcArgs),
+    /// Show what is configured, and where it was said.
+    Config(config::ConfigArgs),
     /// Bring an image into the store.
     Fetch(fetch::FetchArgs),
     /// Pack, list and remove images.
@@ -87,11 +91,12 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    let paths = Paths::new(cli.state_dir);
+    let config = Config::load()?;
+    let paths = Paths::new(cli.state_dir.as_ref().unwrap_or(&config.state_dir.value));
     match cli.command {
-        Command::Run(args) => run::run(&paths, *args),
+        Command::Run(args) => tell_unit(run::run(&paths, *args)),
         Command::Prepare(args) => run::prepare(&paths, *args),
-        Command::RunPrepared(args) => run::run_prepared(&paths, args),
+        Command::RunPrepared(args) => tell_unit(run::run_prepared(&paths, args)),
         Command::Start(args) => stop::start(&args),
         Command::Stop(args) => stop::stop(&paths, &args),
         Command::Restart(args) => stop::restart(&args),
@@ -102,8 +107,14 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Enter(args) => enter::run(&paths, args),
         Command::CatManifest(args) => cat_manifest::run(&paths, &args),
         Command::Rm(args) => gc::rm(&paths, &args),
-        Command::Gc(args) => gc::gc(&paths, &args),
+        Command::Gc(args) => gc::gc(&paths, &config, &args),
+        Command::Config(args) => Ok(config::run(&config, &args)),
         Command::Fetch(args) => fetch::run(&paths, args),
         Command::Image(args) => image::run(&paths, args),
     }
+}
+
+/// What keeps a pod from starting is in `systemctl status`, not only in the journal.
+fn tell_unit(outcome: Result<ExitCode, Failure>) -> Result<ExitCode, Failure> {
+    outcome.inspect_err(|failure| crate::systemd::notify::status(&format!("{:#}", failure.error)))
 }

@@ -11,6 +11,8 @@ pub const STAGE1: &str = match option_env!("ROCKET_STAGE1_DIR") {
     Some(dir) => dir,
     None => "/usr/lib/rocket/stage1",
 };
+/// Directories of the configuration, the most important last.
+pub const CONFIG: [&str; 3] = ["/usr/lib/rocket", "/run/rocket", "/etc/rocket"];
 /// Search path of pod files, most important first.
 pub const POD_FILES: [&str; 3] = ["/etc/rocket/pods", "/run/rocket/pods", "/usr/lib/rocket/pods"];
 

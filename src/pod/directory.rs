@@ -276,14 +276,6 @@ impl Locked {
         self.0.path()
     }
 
-    /// Moves it to `exited-garbage`.
-    ///
-    /// # Errors
-    /// Any IO error of the rename.
-    pub fn mark(self, paths: &Paths) -> Result<(), DirectoryError> {
-        self.0.rename::<Running>(paths, State::ExitedGarbage).map(drop)
-    }
-
     /// Deletes it.
     ///
     /// # Errors

@@ -12,8 +12,6 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// How many dead instances of a named pod are kept for inspection.
-pub const KEEP: usize = 3;
 /// An embryo younger than this may be about to be locked by its maker.
 const EMBRYO_GRACE: Duration = Duration::from_secs(60);
 
@@ -24,8 +22,9 @@ pub struct Options {
     pub grace: Duration,
     /// Prepared pods that nobody ran go after this time; `None` = never.
     pub expire_prepared: Option<Duration>,
-    /// Keep the last [`KEEP`] dead instances of a named pod.
-    pub keep_named: bool,
+    /// How many dead instances of a named pod are kept for inspection, whatever their age; with 0
+    /// they go as those without a name.
+    pub keep: usize,
 }
 
 /// One thing gc would do.
@@ -69,7 +68,7 @@ pub fn plan(pods: &[Info], now_ms: u64, options: Options) -> Vec<Step> {
                 }
             }
             Status::Exited => match name {
-                Some(name) if options.keep_named => {
+                Some(name) if options.keep > 0 => {
                     dead_by_name.entry(name).or_default().push((created, pod));
                 }
                 _ => {
@@ -84,12 +83,12 @@ pub fn plan(pods: &[Info], now_ms: u64, options: Options) -> Vec<Step> {
     }
     for (name, mut dead) in dead_by_name {
         dead.sort_by_key(|(created, pod)| (std::cmp::Reverse(*created), pod.uuid));
-        for (_, pod) in dead.into_iter().skip(KEEP) {
+        for (_, pod) in dead.into_iter().skip(options.keep) {
             steps.push(Step {
                 uuid: pod.uuid,
                 state: pod.state,
                 name: Some(name.to_owned()),
-                why: format!("{KEEP} later instances of {name} are kept"),
+                why: format!("{} later instances of {name} are kept", options.keep),
             });
         }
     }
@@ -228,7 +227,7 @@ mod tests {
     }
 
     const OPTIONS: Options =
-        Options { grace: Duration::from_secs(10), expire_prepared: None, keep_named: true };
+        Options { grace: Duration::from_secs(10), expire_prepared: None, keep: 3 };
 
     #[test]
     fn the_last_three_dead_instances_of_a_name_are_kept() {

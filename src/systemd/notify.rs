@@ -27,3 +27,13 @@ pub fn connect(address: Option<&OsStr>) -> io::Result<Option<OwnedFd>> {
     socket.connect_addr(&target)?;
     Ok(Some(socket.into()))
 }
+
+/// Tells the unit's status line why this process fails; without a unit, nobody.
+pub fn status(text: &str) {
+    let address = std::env::var_os("NOTIFY_SOCKET");
+    if let Ok(Some(socket)) = connect(address.as_deref()) {
+        let line = text.lines().next().unwrap_or_default();
+        // The text is in the journal as well.
+        let _ = UnixDatagram::from(socket).send(format!("STATUS={line}").as_bytes());
+    }
+}
