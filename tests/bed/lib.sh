@@ -61,7 +61,7 @@ write_command() {
     {
         echo '#!/bin/bash'
         printf 'export PATH=%q\n' "$PATH:/usr/sbin:/sbin"
-        printf 'export HOME=/root ROCKET_BED=%q ROCKET_BED_ROOT=%q\n' "$bed" "$root"
+        printf 'export HOME=/root ROCKET_BED=%q ROCKET_BED_TARGET=%q\n' "$bed" "$target"
         for name in $(compgen -e); do
             case $name in
             ROCKET_BED*) ;;

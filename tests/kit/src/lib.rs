@@ -27,9 +27,7 @@ pub fn require_bed(kind: &str) {
 /// The directory of build products, where the roots that `tests/bed/roots` made are.
 #[must_use]
 pub fn target_dir() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
-    target.expect("a test binary lies below the target directory").to_owned()
+    std::env::var_os("ROCKET_BED_TARGET").expect("set in every bed").into()
 }
 
 /// Waits until `condition` holds; fails the test, naming `what`, when it has not after `seconds`.
