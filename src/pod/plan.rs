@@ -345,6 +345,7 @@ fn app_plan(
         stdin: None,
         stdout: None,
         stderr: None,
+        terminal: None,
         isolators,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rocket_plan::{AppPlan, Mount, MountSource};
+use rocket_plan::{AppPlan, Mount, MountSource, PodPlan};
 use rocket_sys::clone::{self, CloneArgs, Cloned, Namespaces, SingleThread};
 use rocket_sys::mount::{self, Attributes};
 use rocket_sys::{fds, pidfd};
@@ -23,6 +23,19 @@ pub struct Started {
     pub pidfd: OwnedFd,
 }
 
+/// Which app of the plan is meant; its name may be left out where there is only one.
+pub fn find(plan: &PodPlan, name: Option<&str>) -> Result<usize> {
+    match name {
+        Some(name) => plan
+            .apps
+            .iter()
+            .position(|a| a.name == name)
+            .ok_or_else(|| Failure::rocket(format!("the pod has no app called {name}"))),
+        None if plan.apps.len() == 1 => Ok(0),
+        None => Err(Failure::rocket("the pod has several apps: name one")),
+    }
+}
+
 /// Starts an app and waits until its exec has succeeded or failed.
 pub fn start(
     single: SingleThread,
@@ -38,7 +51,7 @@ pub fn start(
     };
     let stdio = Stdio {
         fds: [stream(&app.stdin)?, stream(&app.stdout)?, stream(&app.stderr)?],
-        terminal: false,
+        terminal: app.terminal.is_some(),
     };
     let args = CloneArgs { namespaces: Namespaces::MOUNT, ..CloneArgs::default() };
     launch(single, app, setup, args, || match prepare(app, setup, stdio) {

@@ -8,12 +8,13 @@ use rocket_sys::caps::CapSet;
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 5] = [
+pub const FEATURES: [&str; 6] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
     feature::CGROUP_LEAVES,
     feature::MULTI_APP,
+    feature::TERMINAL,
 ];
 
 fn refuse<T>(text: String) -> Result<T> {
@@ -83,10 +84,14 @@ fn moved(app: &AppPlan) -> impl Iterator<Item = &str> {
 
 fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
     let stdio = [&app.stdin, &app.stdout, &app.stderr];
-    for name in moved(app).chain(stdio.into_iter().flatten().map(String::as_str)) {
+    let streams = stdio.into_iter().flatten().chain(&app.terminal).map(String::as_str);
+    for name in moved(app).chain(streams) {
         if plan.descriptor(name).is_none() {
             return Err(format!("descriptor {name} is missing"));
         }
+    }
+    if app.terminal.is_some() && app.stdin.is_none() {
+        return Err("it has a terminal that is not its standard input".to_owned());
     }
     if app.argv.first().is_none_or(String::is_empty) {
         return Err("no program".to_owned());

@@ -39,6 +39,20 @@ pub enum Request {
         #[serde(default)]
         term: Option<String>,
     },
+    /// Send a signal to an app's main process.
+    SignalApp {
+        /// The app; every app when left out.
+        #[serde(default)]
+        app: Option<String>,
+        /// The signal's number.
+        number: i32,
+    },
+    /// Have an app's terminal for as long as this connection lasts.
+    Attach {
+        /// The app; may be left out when there is only one.
+        #[serde(default)]
+        app: Option<String>,
+    },
     /// Send a signal to the command entered on this connection.
     Signal {
         /// Its number.
@@ -80,6 +94,9 @@ pub struct Reply<'a> {
     /// The entered command, in the pod's PID namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
+    /// Attached: how many bytes of the past follow, in a packet of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<usize>,
 }
 
 impl Reply<'_> {
@@ -100,6 +117,8 @@ pub struct Connection {
     socket: OwnedFd,
     /// The command it has entered, while that runs.
     pub entered: Option<(i32, OwnedFd)>,
+    /// The app whose terminal it has.
+    pub attached: Option<usize>,
 }
 
 impl Connection {
@@ -129,8 +148,20 @@ impl Connection {
 
     /// Answers; a client that does not read loses its answer.
     pub fn reply(&self, reply: &Reply<'_>) {
+        self.reply_with(reply, &[]);
+    }
+
+    /// Answers, with descriptors.
+    pub fn reply_with(&self, reply: &Reply<'_>, passed: &[BorrowedFd<'_>]) {
         if let Ok(json) = serde_json::to_vec(reply) {
-            let _ = fds::send_with_fds(self.socket.as_fd(), &json, &[]);
+            let _ = fds::send_with_fds(self.socket.as_fd(), &json, passed);
+        }
+    }
+
+    /// Sends a packet of plain bytes; an empty one would look like the end.
+    pub fn send(&self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let _ = fds::send_with_fds(self.socket.as_fd(), bytes, &[]);
         }
     }
 
@@ -180,7 +211,7 @@ impl Control {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(socket) = rustix::net::accept_with(listener, flags) {
             if self.connections.len() < CONNECTIONS {
-                self.connections.push(Connection { socket, entered: None });
+                self.connections.push(Connection { socket, entered: None, attached: None });
             }
         }
     }
@@ -212,6 +243,9 @@ mod tests {
         assert_eq!(parse(r#"{"op":"signal","number":2}"#), Some(Request::Signal { number: 2 }));
         let enter = parse(r#"{"op":"enter","app":"a","argv":["sh"],"env":null}"#);
         assert!(matches!(enter, Some(Request::Enter { tty: false, env: None, .. })));
+        let kill = Request::SignalApp { app: None, number: 9 };
+        assert_eq!(parse(r#"{"op":"signal-app","number":9}"#), Some(kill));
+        assert_eq!(parse(r#"{"op":"attach"}"#), Some(Request::Attach { app: None }));
         assert_eq!(parse(r#"{"op":"dance"}"#), None);
         assert_eq!(parse("[]"), None);
     }

@@ -25,6 +25,7 @@ mod rootfs;
 mod run;
 mod setup;
 mod supervise;
+mod terminal;
 mod tether;
 
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ use crate::notify::Notify;
 use crate::record::{Record, unix_ms};
 use crate::setup::Setup;
 use crate::supervise::{Action, Pod, State, Todo};
+use crate::terminal::Terminals;
 use crate::tether::{Command, Tether};
 use crate::{app, enter, ops, reap};
 
@@ -41,6 +42,7 @@ struct Init<'a> {
     notify: &'a Notify,
     tether: Option<&'a Tether>,
     tether_open: bool,
+    terminals: Terminals,
     control: Control,
     signals: SignalFd,
     begun: Instant,
@@ -61,7 +63,7 @@ pub fn pod(
     // The locks stay in `descriptors` until init ends: being open is all they do.
     let control = Control::new(descriptors.take_if_any(descriptor::CONTROL));
     let (status, cause, code) = match set_up(plan, &mut descriptors, tether.as_ref()) {
-        Ok((setup, signals)) => {
+        Ok((setup, signals, terminals)) => {
             let mut init = Init {
                 single,
                 plan,
@@ -77,6 +79,7 @@ pub fn pod(
                 notify: &notify,
                 tether: tether.as_ref(),
                 tether_open: true,
+                terminals,
                 control,
                 signals,
                 begun: Instant::now(),
@@ -101,7 +104,7 @@ fn set_up(
     plan: &PodPlan,
     descriptors: &mut Descriptors,
     tether: Option<&Tether>,
-) -> Result<(Setup, SignalFd)> {
+) -> Result<(Setup, SignalFd, Terminals)> {
     proc::set_name(c"rocket-init").context(|| "set the process name".to_owned())?;
     // A SIGKILL for the front-end's process group (a shell's `kill -9 %1`) must not take init along:
     // the front-end's end is what the tether tells, and the pod stops in order.
@@ -114,13 +117,14 @@ fn set_up(
     for op in &ops::build(plan) {
         setup.execute(op, descriptors, tether)?;
     }
+    let terminals = Terminals::take(plan, descriptors, tether.is_some())?;
     descriptors.keep(|name| {
         let stream = |app: &AppPlan| {
             [&app.stdin, &app.stdout, &app.stderr].into_iter().flatten().any(|s| s == name)
         };
         matches!(name, descriptor::LOCK | descriptor::NAME_LOCK) || plan.apps.iter().any(stream)
     });
-    Ok((setup, signals))
+    Ok((setup, signals, terminals))
 }
 
 /// To whoever started the pod: stage0 prints what comes over the tether, else standard error is
@@ -183,6 +187,7 @@ impl Init<'_> {
             self.take_signals();
             self.take_commands();
             self.take_requests();
+            self.terminals.read(&self.control);
             let todo = self.pod.tick(self.now());
             self.act(&todo);
             if self.pod.is_stopping() && !self.said_stopping {
@@ -209,6 +214,7 @@ impl Init<'_> {
         sources.extend(tether);
         sources.extend(self.control.listener());
         sources.extend(self.control.connections.iter().map(AsFd::as_fd));
+        sources.extend(self.terminals.unattended(&self.control));
         let mut polled: Vec<_> = sources.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -243,8 +249,14 @@ impl Init<'_> {
             None => return,
             Some(Command::Stop) => self.pod.stop(now),
             Some(Command::Kill) => self.pod.kill(now),
+            Some(Command::Detach) => {
+                self.tether_open = false;
+                self.terminals.front_is_gone();
+                return;
+            }
             Some(Command::Gone) => {
                 self.tether_open = false;
+                self.terminals.front_is_gone();
                 self.pod.stop(now)
             }
         };
@@ -356,6 +368,18 @@ impl Init<'_> {
                 Reply::ok()
             }
             Request::Status => self.status(),
+            Request::SignalApp { app, number } => match self.signal(app.as_deref(), number) {
+                Ok(()) => Reply::ok(),
+                Err(failure) => Reply::refuse(failure),
+            },
+            Request::Attach { app } => {
+                let attached = app::find(self.plan, app.as_deref())
+                    .and_then(|app| self.terminals.attach(&mut self.control, index, app));
+                match attached {
+                    Ok(()) => return,
+                    Err(failure) => Reply::refuse(failure),
+                }
+            }
             request @ Request::Enter { .. } => match self.enter(index, request, fds) {
                 Ok(started) => {
                     let pid = Some(started.pid);
@@ -400,6 +424,20 @@ impl Init<'_> {
         Reply { state: Some(state), apps: Some(apps.collect()), ..Reply::ok() }
     }
 
+    /// A signal for the main process of one app, or of all.
+    fn signal(&self, name: Option<&str>, number: i32) -> Result<()> {
+        let only = name.map(|name| app::find(self.plan, Some(name))).transpose()?;
+        let mut sent = false;
+        for (index, process) in self.processes.iter().enumerate() {
+            let Some((_, pidfd)) = &process.alive else { continue };
+            if only.is_none_or(|only| only == index) {
+                pidfd::send_signal(pidfd.as_fd(), number).context(|| "send it".to_owned())?;
+                sent = true;
+            }
+        }
+        if sent { Ok(()) } else { Err(Failure::rocket("it does not run")) }
+    }
+
     fn enter(
         &self,
         connection: usize,
@@ -412,16 +450,7 @@ impl Init<'_> {
         if self.control.connections.get(connection).is_some_and(|c| c.entered.is_some()) {
             return Err(Failure::rocket("a command runs on this connection already"));
         }
-        let index = match &name {
-            Some(name) => self
-                .plan
-                .apps
-                .iter()
-                .position(|a| a.name == *name)
-                .ok_or_else(|| Failure::rocket(format!("the pod has no app called {name}")))?,
-            None if self.plan.apps.len() == 1 => 0,
-            None => return Err(Failure::rocket("the pod has several apps: name one")),
-        };
+        let index = app::find(self.plan, name.as_deref())?;
         let (Some(app), Some(process)) = (self.plan.apps.get(index), self.processes.get(index))
         else {
             return Err(Failure::rocket("no such app"));

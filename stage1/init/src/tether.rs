@@ -14,6 +14,8 @@ pub enum Command {
     Stop,
     /// Kill everything now.
     Kill,
+    /// The pod goes on without a front-end, whose end means nothing any more.
+    Detach,
     /// The other side is gone (and: stop in order).
     Gone,
 }
@@ -53,6 +55,8 @@ impl Tether {
                     Some(Command::Kill)
                 } else if got.contains(&b's') {
                     Some(Command::Stop)
+                } else if got.contains(&b'd') {
+                    Some(Command::Detach)
                 } else {
                     None
                 }

@@ -62,6 +62,10 @@ pub struct AppPlan {
     pub stdout: Option<String>,
     /// Descriptor name for standard error; `None` = /dev/null.
     pub stderr: Option<String>,
+    /// Descriptor name of the master of the app's terminal, which init keeps; standard input is
+    /// then the other side, and becomes the controlling terminal. `None` = no terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
     /// Which isolators are in force, changed, or ignored.
     pub isolators: Isolators,
 }

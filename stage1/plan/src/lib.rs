@@ -32,6 +32,8 @@ pub mod feature {
     pub const CGROUP_LEAVES: &str = "cgroup-leaves";
     /// Several apps in one pod.
     pub const MULTI_APP: &str = "multi-app";
+    /// Apps can have a terminal, which init keeps, and to which clients attach.
+    pub const TERMINAL: &str = "terminal";
 }
 
 /// Names of the descriptors a plan can carry. App specific ones are `NAME:APP` (for example

@@ -45,6 +45,38 @@ pub fn is_tty(fd: BorrowedFd<'_>) -> bool {
     rustix::termios::isatty(fd)
 }
 
+/// The settings of a terminal at one moment, to be put back.
+#[derive(Debug)]
+pub struct Saved(Termios);
+
+impl Saved {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// Whatever the kernel says, for example `ENOTTY`.
+    pub fn of(tty: BorrowedFd<'_>) -> Result<Self> {
+        rustix::termios::tcgetattr(tty).map(Self).map_err(|e| Error::new("tcgetattr", "", e))
+    }
+
+    /// Puts them back if the terminal is still as [`RawMode`] makes it of them.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn put_back_if_raw(&self, tty: BorrowedFd<'_>) -> Result<()> {
+        let now = Self::of(tty)?.0;
+        let mut raw = self.0.clone();
+        raw.make_raw();
+        let same = now.input_modes == raw.input_modes
+            && now.output_modes == raw.output_modes
+            && now.local_modes == raw.local_modes;
+        if !same {
+            return Ok(());
+        }
+        rustix::termios::tcsetattr(tty, OptionalActions::Now, &self.0)
+            .map_err(|e| Error::new("tcsetattr", "", e))
+    }
+}
+
 /// A terminal in raw mode until this is dropped.
 #[derive(Debug)]
 pub struct RawMode {
@@ -53,7 +85,7 @@ pub struct RawMode {
 }
 
 impl RawMode {
-    /// Switches the terminal to raw mode; keeps a duplicate of the descriptor for the way back.
+    /// Switches the terminal to raw mode, keeping what was typed ahead; keeps a duplicate of the descriptor for the way back.
     ///
     /// # Errors
     /// Whatever the kernel says, for example `ENOTTY`.
@@ -63,7 +95,7 @@ impl RawMode {
             rustix::termios::tcgetattr(&tty).map_err(|e| Error::new("tcgetattr", "", e))?;
         let mut raw = before.clone();
         raw.make_raw();
-        rustix::termios::tcsetattr(&tty, OptionalActions::Flush, &raw)
+        rustix::termios::tcsetattr(&tty, OptionalActions::Now, &raw)
             .map_err(|e| Error::new("tcsetattr", "", e))?;
         Ok(Self { tty, before })
     }
@@ -90,8 +122,24 @@ mod tests {
         let before = rustix::termios::tcgetattr(&slave).unwrap().local_modes;
         let guard = RawMode::enter(slave.as_fd()).unwrap();
         assert_ne!(rustix::termios::tcgetattr(&slave).unwrap().local_modes, before);
+        let saved = Saved(guard.before.clone());
         drop(guard);
         assert_eq!(rustix::termios::tcgetattr(&slave).unwrap().local_modes, before);
         copy_size(slave.as_fd(), master.as_fd()).unwrap();
+        let modes = || rustix::termios::tcgetattr(&slave).unwrap().local_modes;
+        let set = |to: &Termios| {
+            rustix::termios::tcsetattr(&slave, OptionalActions::Now, to).unwrap();
+        };
+        // Left raw by somebody who died: put back. Changed by another since: left alone.
+        let mut raw = saved.0.clone();
+        raw.make_raw();
+        set(&raw);
+        saved.put_back_if_raw(slave.as_fd()).unwrap();
+        assert_eq!(modes(), before);
+        let mut other = saved.0.clone();
+        other.local_modes.remove(rustix::termios::LocalModes::ECHO);
+        set(&other);
+        saved.put_back_if_raw(slave.as_fd()).unwrap();
+        assert_ne!(modes(), before);
     }
 }

@@ -154,6 +154,7 @@ impl TestPod {
             stdin: None,
             stdout: Some(format!("stdout:{name}")),
             stderr: Some(format!("stderr:{name}")),
+            terminal: None,
             isolators: Isolators::default(),
         });
         self.plan.apps.last_mut().unwrap()
