@@ -6,13 +6,13 @@
 
 use crate::image::error::ImageError;
 use crate::image::store::Layer;
-use rustix::fd::{AsFd, OwnedFd};
+use rocket_sys::root::Root;
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
 
 /// What a path in an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +45,18 @@ const MAX_LINKS: usize = 40;
 /// Reads a file of an image, at most `limit` bytes long; `None` when it does not exist.
 pub fn read_file(layers: &[Layer], path: &str, limit: u64) -> Result<Option<Vec<u8>>, ImageError> {
     let fail = |problem: String| ImageError::bad(format!("{path} in the image"), problem);
-    let found = match resolve(layers, path).map_err(|e| fail(e.to_string()))? {
-        Some(Found::Other { dir, name, stat }) if is(&stat, FileType::RegularFile) => {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            rustix::fs::openat(&dir, name.as_slice(), flags, Mode::empty())
-                .map_err(|e| fail(e.to_string()))?
+    let system = |e: Errno| fail(e.to_string());
+    let file = match resolve(layers, path).map_err(system)? {
+        Some(Found::Other { layer, path, stat }) if is(&stat, FileType::RegularFile) => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let root = Root::open(&layer.tree).map_err(system)?;
+            root.exact(&path, flags, Mode::empty()).map_err(system)?
         }
         Some(_) => return Err(fail("it is not a regular file".to_owned())),
         None => return Ok(None),
     };
     let mut bytes = Vec::new();
-    let read = File::from(found).take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    let read = File::from(file).take(limit.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|e| fail(e.to_string()))?;
     if bytes.len() as u64 > limit {
         return Err(fail(format!("it is larger than {limit} bytes")));
@@ -69,10 +70,12 @@ pub fn metadata(layers: &[Layer], path: &str) -> Result<Option<Metadata>, ImageE
     let stat = match resolve(layers, path).map_err(fail)? {
         None => return Ok(None),
         Some(Found::Other { stat, .. }) => stat,
-        Some(Found::Dir(dirs)) => match dirs.first() {
-            Some(top) => rustix::fs::fstat(top).map_err(fail)?,
-            None => return Ok(None),
-        },
+        Some(Found::Dir(place)) => {
+            let Some(top) = place.layers.first() else { return Ok(None) };
+            let root = Root::open(&top.tree).map_err(fail)?;
+            let dir = root.exact(&place.path, OFlags::PATH, Mode::empty()).map_err(fail)?;
+            rustix::fs::fstat(&dir).map_err(fail)?
+        }
     };
     Ok(Some(Metadata {
         mode: stat.st_mode,
@@ -82,24 +85,24 @@ pub fn metadata(layers: &[Layer], path: &str) -> Result<Option<Metadata>, ImageE
     }))
 }
 
-enum Found {
-    /// The directories that are merged here, topmost first.
-    Dir(Vec<OwnedFd>),
-    /// Something else, by its directory and name.
-    Other { dir: OwnedFd, name: Vec<u8>, stat: Stat },
+/// A merged directory: the layers that have it, topmost first, and its path, which holds no link.
+/// No descriptor is kept: an image may have more layers than a process may have open files.
+struct Place<'a> {
+    layers: Vec<&'a Layer>,
+    path: Vec<u8>,
+}
+
+enum Found<'a> {
+    Dir(Place<'a>),
+    Other { layer: &'a Layer, path: Vec<u8>, stat: Stat },
 }
 
 fn is(stat: &Stat, kind: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == kind
 }
 
-fn open_root(tree: &PathBuf) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(tree, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn resolve(layers: &[Layer], path: &str) -> Result<Option<Found>, Errno> {
-    let roots = || layers.iter().map(|l| open_root(&l.tree)).collect::<Result<Vec<_>, _>>();
-    let mut stack = vec![roots()?];
+fn resolve<'a>(layers: &'a [Layer], path: &str) -> Result<Option<Found<'a>>, Errno> {
+    let mut stack = vec![Place { layers: layers.iter().collect(), path: Vec::new() }];
     let split = |path: &[u8]| path.split(|b| *b == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
     let mut todo: VecDeque<Vec<u8>> = split(path.as_bytes()).into();
     let mut links = 0;
@@ -117,13 +120,15 @@ fn resolve(layers: &[Layer], path: &str) -> Result<Option<Found>, Errno> {
         let Some(here) = stack.last() else { return Ok(None) };
         match look(here, &name)? {
             None => return Ok(None),
-            Some(Found::Dir(dirs)) => stack.push(dirs),
-            Some(Found::Other { dir, name, stat }) if is(&stat, FileType::Symlink) => {
+            Some(Found::Dir(place)) => stack.push(place),
+            Some(Found::Other { layer, path, stat }) if is(&stat, FileType::Symlink) => {
                 links += 1;
                 if links > MAX_LINKS {
                     return Err(Errno::LOOP);
                 }
-                let target = rustix::fs::readlinkat(&dir, name.as_slice(), Vec::new())?;
+                let flags = OFlags::PATH | OFlags::NOFOLLOW;
+                let link = Root::open(&layer.tree)?.exact(&path, flags, Mode::empty())?;
+                let target = rustix::fs::readlinkat(&link, "", Vec::new())?;
                 if target.as_bytes().starts_with(b"/") {
                     stack.truncate(1);
                 }
@@ -141,31 +146,34 @@ fn resolve(layers: &[Layer], path: &str) -> Result<Option<Found>, Errno> {
 }
 
 /// One name in a merged directory.
-fn look(dirs: &[OwnedFd], name: &[u8]) -> Result<Option<Found>, Errno> {
-    let mut merged: Vec<OwnedFd> = Vec::new();
-    for dir in dirs {
-        let stat = match rustix::fs::statat(dir, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
+fn look<'a>(here: &Place<'a>, name: &[u8]) -> Result<Option<Found<'a>>, Errno> {
+    let path = if here.path.is_empty() {
+        name.to_vec()
+    } else {
+        [here.path.as_slice(), b"/", name].concat()
+    };
+    let mut merged: Vec<&Layer> = Vec::new();
+    for layer in &here.layers {
+        let root = Root::open(&layer.tree)?;
+        let stat = match root.exact(&path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(fd) => rustix::fs::fstat(&fd)?,
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(error),
         };
         if is(&stat, FileType::Directory) {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-            let opaque = is_opaque(&fd)?;
-            merged.push(fd);
-            if opaque {
+            merged.push(layer);
+            let dir = root.exact(&path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+            if is_opaque(&dir)? {
                 break;
             }
         } else if !merged.is_empty() || (is(&stat, FileType::CharacterDevice) && stat.st_rdev == 0)
         {
             break;
         } else {
-            let dir = dir.as_fd().try_clone_to_owned().map_err(|_| Errno::MFILE)?;
-            return Ok(Some(Found::Other { dir, name: name.to_vec(), stat }));
+            return Ok(Some(Found::Other { layer, path, stat }));
         }
     }
-    Ok((!merged.is_empty()).then_some(Found::Dir(merged)))
+    Ok((!merged.is_empty()).then_some(Found::Dir(Place { layers: merged, path })))
 }
 
 fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {

@@ -211,3 +211,61 @@ fn a_layer_that_needs_nothing_from_below_is_shared() {
     assert_ne!(one[0], two[0], "by its chain id");
     assert_ne!(one[2], two[2]);
 }
+
+#[test]
+fn an_index_gives_the_image_of_this_host() {
+    use rocket::image::{Algo, Digest};
+    let host = Host::new();
+    let dir = host.path("multi");
+    LayoutSpec::new(vec![base().end()]).write(&dir);
+    let top = std::fs::read(dir.join("index.json")).unwrap();
+    let mut top: serde_json::Value = serde_json::from_slice(&top).unwrap();
+    for (arch, works) in [("amd64", true), ("s390x", false)] {
+        let mut own = top["manifests"][0].clone();
+        own["platform"] = serde_json::json!({"os": "linux", "architecture": arch});
+        let mut other = own.clone();
+        other["platform"]["architecture"] = "arm64".into();
+        other["digest"] = format!("sha256:{}", "0".repeat(64)).into();
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let index =
+            serde_json::json!({"schemaVersion": 2, "mediaType": kind, "manifests": [other, own]});
+        let bytes = index.to_string();
+        let digest = Digest::of(Algo::Sha256, bytes.as_bytes());
+        std::fs::write(dir.join("blobs/sha256").join(digest.hex()), &bytes).unwrap();
+        let mut outer = top.clone();
+        outer["manifests"][0]["mediaType"] = kind.into();
+        outer["manifests"][0]["digest"] = digest.oci().into();
+        outer["manifests"][0]["size"] = bytes.len().into();
+        std::fs::write(dir.join("index.json"), outer.to_string()).unwrap();
+        let done = host.rocket(&["fetch", &format!("oci:{}", dir.display())]);
+        if works {
+            let id = top["manifests"][0]["digest"].as_str().unwrap().replace(':', "-");
+            assert_eq!(done.ok().stdout.trim(), id);
+        } else {
+            done.ends_with(125).says(&["no image for linux/amd64", "linux/arm64, linux/s390x"]);
+        }
+        top["manifests"][0]["annotations"]["x"] = "y".into();
+    }
+}
+
+#[test]
+fn more_layers_than_descriptors() {
+    let host = Host::new();
+    let layers = (0..60).map(|n| Tar::default().file(&format!("f{n}"), "x").end()).collect();
+    LayoutSpec::new(layers).write(&host.path("many"));
+    let script = format!(
+        "ulimit -Sn 40; exec {} fetch oci:{}",
+        env!("CARGO_BIN_EXE_rocket"),
+        host.path("many").display()
+    );
+    rocket_testkit::Command::new("sh")
+        .args(["-c", &script])
+        .env("ROCKET_STATE_DIR", host.path("state"))
+        .run()
+        .ok();
+    assert_eq!(host.layers("many").len(), 60);
+    let layers = (0..501).map(|_| Tar::default().end()).collect();
+    LayoutSpec::new(layers).write(&host.path("too-many"));
+    let reference = format!("oci:{}", host.path("too-many").display());
+    host.rocket(&["fetch", &reference]).ends_with(125).says(&["more than 500 layers"]);
+}

@@ -94,7 +94,7 @@ impl Fetch<'_> {
         if !self.store.images()?.iter().flat_map(|image| image.blobs()).any(sizes) {
             return Ok(None);
         }
-        let digest = digest_of(file, path)?;
+        let digest = digest_of(Algo::Sha256, file, path)?;
         let Some(id) = same_blob(self.store, &digest)? else { return Ok(None) };
         let image = self.store.image(&id)?;
         if image.format != Format::Aci {

@@ -3,7 +3,7 @@
 mod aci;
 mod oci;
 
-use crate::image::digest::Digest;
+use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::local::Host;
 use crate::image::manifest::ImageManifest;
@@ -120,12 +120,12 @@ fn copy_in(source: &mut File, from: &Path, to: &Path) -> Result<File, ImageError
 }
 
 /// Digest of a file's bytes, from its start.
-fn digest_of(file: &mut File, path: &Path) -> Result<Digest, ImageError> {
-    use crate::image::digest::{Algo, Hasher};
+fn digest_of(algo: Algo, file: &mut File, path: &Path) -> Result<Digest, ImageError> {
+    use crate::image::digest::Hasher;
     use std::io::{Read, Seek};
     let read = |e| ImageError::io("read", path, e);
     file.rewind().map_err(read)?;
-    let mut hasher = Hasher::new(Algo::Sha256);
+    let mut hasher = Hasher::new(algo);
     let mut buffer = vec![0; 256 << 10];
     loop {
         let count = file.read(&mut buffer).map_err(read)?;

@@ -1,6 +1,6 @@
 //! An OCI image from a layout directory.
 
-use super::{Fetch, copy_in};
+use super::{Fetch, copy_in, digest_of};
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
@@ -9,11 +9,9 @@ use crate::image::oci::{Descriptor, Layout, Platform, convert, layer_compression
 use crate::image::store::{
     Fetched, Format, ImageId, KeyLock, Layer, LayerRecord, NewLayer, Stored, TempDir, VERSION,
 };
-use crate::image::unpack::{self, Compression, Kind, Lower, Source};
+use crate::image::unpack::{self, Compression, Kind, Source};
 use crate::image::view;
-use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// More layers than overlayfs stacks.
@@ -123,7 +121,7 @@ impl Fetch<'_> {
         let copy = copy_in(&mut file, &path, &copy_path)?;
         let name = format!("{} {what}", layout.name());
         let target = temp.dir(&format!("layer-{}", below.len()))?;
-        let lowers = below.iter().map(|l| open_lower(&l.dir)).collect::<Result<Vec<_>, _>>()?;
+        let lowers: Vec<PathBuf> = below.iter().map(|l| l.dir.clone()).collect();
         let size = wanted.descriptor.size;
         let source = Source {
             name: &name,
@@ -138,11 +136,7 @@ impl Fetch<'_> {
         let report = unpack::unpack(&source, &target, &lowers, &mut progress)?;
         let blob_found = match blob_digest.algo() {
             Algo::Sha256 => report.blob.clone(),
-            Algo::Sha512 => {
-                let bytes = std::fs::read(&copy_path);
-                let bytes = bytes.map_err(|e| ImageError::io("read", &copy_path, e))?;
-                Digest::of(Algo::Sha512, &bytes)
-            }
+            Algo::Sha512 => digest_of(Algo::Sha512, &mut file, &path)?,
         };
         for (kind, expected, found) in [
             ("blob", &blob_digest, &blob_found),
@@ -235,15 +229,6 @@ fn wanted<'a>(
         out.push(Wanted { descriptor, compression, diff_id, chain: next });
     }
     Ok(out)
-}
-
-fn open_lower(dir: &Path) -> Result<Lower, ImageError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let (tree, files) = (dir.join("tree"), dir.join("files"));
-    let fd = rustix::fs::open(&tree, flags, Mode::empty())
-        .map_err(|e| ImageError::io("open", &tree, e))?;
-    let files = File::open(&files).map_err(|e| ImageError::io("open", files, e))?;
-    Ok(Lower { tree: fd, files })
 }
 
 /// The groups of a user who is named without one, from the image's own files.

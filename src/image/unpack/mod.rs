@@ -12,7 +12,7 @@ mod worker;
 
 pub(crate) use disk::{Fate, fate};
 pub use finish::finish;
-pub use parent::{Lower, Progress, SUBCOMMAND, Source, unpack};
+pub use parent::{Progress, SUBCOMMAND, Source, unpack};
 pub use stream::Compression;
 pub use wire::{Kind, Report};
 pub use worker::main as worker_main;

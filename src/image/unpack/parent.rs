@@ -5,10 +5,11 @@ use super::wire::{Event, Job, Kind, MAX_FDS, Report, VERSION, receive, send};
 use crate::image::digest::Algo;
 use crate::image::error::ImageError;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Name of the manifest that the worker takes out of an ACI.
@@ -36,21 +37,12 @@ pub struct Source<'a> {
     pub hash: Algo,
 }
 
-/// A lower layer, open.
-#[derive(Debug)]
-pub struct Lower {
-    /// Its tree.
-    pub tree: OwnedFd,
-    /// Its file list.
-    pub files: File,
-}
-
 /// Unpacks into `target`, an empty directory: afterwards it holds `tree`, `files` and, for an ACI,
-/// `manifest`. `lowers` come bottom first.
+/// `manifest`. `lowers` are layers' directories, bottom first.
 pub fn unpack(
     source: &Source<'_>,
     target: &Path,
-    lowers: &[Lower],
+    lowers: &[PathBuf],
     progress: Progress<'_>,
 ) -> Result<Report, ImageError> {
     let target_fd = File::open(target).map_err(|e| ImageError::io("open", target, e))?;
@@ -102,15 +94,17 @@ impl Worker {
         job: &Job,
         input: &File,
         target: &File,
-        lowers: &[Lower],
+        lowers: &[PathBuf],
         progress: Progress<'_>,
     ) -> io::Result<Result<Report, String>> {
         const { assert!(MAX_FDS >= 2) };
         let told = self.send(job, &[input.as_fd(), target.as_fd()]);
         let told = told.and_then(|()| {
-            lowers
-                .iter()
-                .try_for_each(|lower| self.send(&(), &[lower.tree.as_fd(), lower.files.as_fd()]))
+            // One after the other: an image may have more layers than we may have descriptors.
+            lowers.iter().try_for_each(|lower| {
+                let (tree, files) = open_lower(lower)?;
+                self.send(&(), &[tree.as_fd(), files.as_fd()])
+            })
         });
         if let Err(error) = told {
             return Err(self.died().unwrap_or(error));
@@ -151,6 +145,12 @@ impl Worker {
         let status: ExitStatus = self.child.wait().ok()?;
         (!status.success()).then(|| io::Error::other(format!("the unpack worker died: {status}")))
     }
+}
+
+fn open_lower(dir: &Path) -> io::Result<(OwnedFd, File)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let tree = rustix::fs::open(dir.join("tree"), flags, Mode::empty())?;
+    Ok((tree, File::open(dir.join("files"))?))
 }
 
 /// From our own id map, the map that keeps every id we have.

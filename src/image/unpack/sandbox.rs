@@ -5,7 +5,7 @@ use landlock::{
     ABI, Access, AccessFs, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
 };
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -23,7 +23,9 @@ pub(super) fn enter(target: BorrowedFd<'_>, lowers: &[impl AsFd]) -> io::Result<
     rustix::process::chroot(".")?;
     rustix::process::umask(rustix::fs::Mode::empty());
     for (resource, limit) in [(Resource::As, MAX_MEMORY), (Resource::Core, 0)] {
-        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
+        // Where less is allowed already, less it stays.
+        let limit = Some(getrlimit(resource).maximum.map_or(limit, |most| most.min(limit)));
+        setrlimit(resource, Rlimit { current: limit, maximum: limit })?;
     }
     let landlock = landlock(target, lowers).map_err(io::Error::other)?;
     let keep = CapabilitySet::CHOWN
@@ -36,6 +38,12 @@ pub(super) fn enter(target: BorrowedFd<'_>, lowers: &[impl AsFd]) -> io::Result<
     // Also sets no_new_privs; threads made later inherit the filter.
     seccompiler::apply_filter(&filter().map_err(io::Error::other)?).map_err(io::Error::other)?;
     Ok(landlock)
+}
+
+/// Allows as many descriptors as the hard limit does: each lower layer needs two.
+pub(super) fn more_descriptors() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 fn landlock(target: BorrowedFd<'_>, lowers: &[impl AsFd]) -> Result<bool, landlock::RulesetError> {

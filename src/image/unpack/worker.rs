@@ -78,6 +78,7 @@ fn run(socket: &OwnedFd) -> Result<Report> {
     let (Some(input), Some(target), VERSION) = (fds.next(), fds.next(), job.version) else {
         return Err(WorkerError::Setup("read the job", gone()));
     };
+    sandbox::more_descriptors().map_err(setup("allow more descriptors"))?;
     let mut lowers = Vec::new();
     for _ in 0..job.lowers {
         let (_, fds) = receive::<()>(socket.as_fd())
