@@ -30,7 +30,7 @@ impl Fetch<'_> {
         }
         let temp = self.store.temp()?;
         let blob = temp.path().join("blob");
-        let copy = copy_in(&mut file, path, &blob)?;
+        let (copy, blob_digest) = copy_in(Algo::Sha256, &mut file, path, &blob)?;
         let target = temp.dir("layer")?;
         let source = Source {
             name: &name,
@@ -74,7 +74,7 @@ impl Fetch<'_> {
             originals: Vec::new(),
             config: None,
             layers: vec![layer],
-            blobs: vec![(report.blob, Some(blob))],
+            blobs: vec![(blob_digest, Some(blob))],
             source: name,
             name: stored_name,
         };

@@ -106,17 +106,31 @@ fn open_regular(path: &Path) -> Result<(File, u64), ImageError> {
     Ok((file, found.len()))
 }
 
-/// Copies a source into the store's own space, so that nobody changes it while it is read.
-fn copy_in(source: &mut File, from: &Path, to: &Path) -> Result<File, ImageError> {
-    let mut copy = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(to)
-        .map_err(|e| ImageError::io("make", to, e))?;
-    std::io::copy(source, &mut copy).map_err(|e| ImageError::io("copy", from, e))?;
-    std::io::Seek::rewind(&mut copy).map_err(|e| ImageError::io("read", to, e))?;
-    Ok(copy)
+/// Copies a source into the store's own space, so that nobody changes it while it is read, and hashes
+/// it on the way: what the worker will say about these bytes is not needed for knowing them.
+fn copy_in(
+    algo: Algo,
+    source: &mut File,
+    from: &Path,
+    to: &Path,
+) -> Result<(File, Digest), ImageError> {
+    use crate::image::digest::Hasher;
+    use std::io::{Read, Write};
+    let mut copy = File::create_new(to).map_err(|e| ImageError::io("make", to, e))?;
+    let mut hasher = Hasher::new(algo);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let count = source.read(&mut buffer).map_err(|e| ImageError::io("read", from, e))?;
+        let piece = buffer.get(..count).unwrap_or_default();
+        if piece.is_empty() {
+            break;
+        }
+        hasher.update(piece);
+        copy.write_all(piece).map_err(|e| ImageError::io("write", to, e))?;
+    }
+    // The worker gets a descriptor it cannot write through.
+    let copy = File::open(to).map_err(|e| ImageError::io("open", to, e))?;
+    Ok((copy, hasher.finish()))
 }
 
 /// Digest of a file's bytes, from its start.

@@ -1,6 +1,6 @@
 //! An OCI image from a layout directory.
 
-use super::{Fetch, copy_in, digest_of};
+use super::{Fetch, copy_in};
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
@@ -118,8 +118,9 @@ impl Fetch<'_> {
         }
         let (mut file, path) = layout.open_blob(wanted.descriptor)?;
         let copy_path = temp.path().join(format!("blob-{}", below.len()));
-        let copy = copy_in(&mut file, &path, &copy_path)?;
         let name = format!("{} {what}", layout.name());
+        let (copy, found) = copy_in(blob_digest.algo(), &mut file, &path, &copy_path)?;
+        expect(&name, "blob", &blob_digest, &found)?;
         let target = temp.dir(&format!("layer-{}", below.len()))?;
         let lowers: Vec<PathBuf> = below.iter().map(|l| l.dir.clone()).collect();
         let size = wanted.descriptor.size;
@@ -134,19 +135,7 @@ impl Fetch<'_> {
         let reporter = &mut *self.reporter;
         let mut progress = |done| reporter.progress(&name, done, size);
         let report = unpack::unpack(&source, &target, &lowers, &mut progress)?;
-        let blob_found = match blob_digest.algo() {
-            Algo::Sha256 => report.blob.clone(),
-            Algo::Sha512 => digest_of(Algo::Sha512, &mut file, &path)?,
-        };
-        for (kind, expected, found) in [
-            ("blob", &blob_digest, &blob_found),
-            ("uncompressed layer", wanted.diff_id, &report.content),
-        ] {
-            if expected != found {
-                let problem = format!("the {kind} should be {expected} and is {found}");
-                return Err(ImageError::bad(name, problem));
-            }
-        }
+        expect(&name, "uncompressed layer", wanted.diff_id, &report.content)?;
         unpack::finish(&target)?;
         self.tell(&name, &report);
         let key = if report.self_contained { wanted.diff_id } else { &wanted.chain };
@@ -229,6 +218,13 @@ fn wanted<'a>(
         out.push(Wanted { descriptor, compression, diff_id, chain: next });
     }
     Ok(out)
+}
+
+fn expect(name: &str, what: &str, wanted: &Digest, found: &Digest) -> Result<(), ImageError> {
+    if wanted == found {
+        return Ok(());
+    }
+    Err(ImageError::bad(name, format!("the {what} should be {wanted} and is {found}")))
 }
 
 /// The groups of a user who is named without one, from the image's own files.

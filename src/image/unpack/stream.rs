@@ -1,4 +1,4 @@
-//! The archive's bytes: read, hashed, decompressed and hashed again, each step in its own thread.
+//! The archive's bytes: read and decompressed in one thread, hashed in another, parsed in a third.
 
 use crate::image::digest::{Algo, Digest, Hasher};
 use serde::{Deserialize, Serialize};
@@ -92,23 +92,24 @@ impl Read for Pieces {
 /// The threads behind the pieces.
 #[derive(Debug)]
 pub(super) struct Digests {
-    blob: JoinHandle<Option<Digest>>,
+    reading: JoinHandle<bool>,
     content: JoinHandle<Digest>,
 }
 
 impl Digests {
-    /// Digests of the archive as it is and uncompressed, once everything was read.
-    pub fn finish(self) -> io::Result<(Digest, Digest)> {
+    /// Digest of the uncompressed archive, once everything was read.
+    pub fn finish(self) -> io::Result<Digest> {
         let lost = || io::Error::other("a reading thread failed");
-        let blob = self.blob.join().map_err(|_| lost())?.ok_or_else(lost)?;
-        Ok((blob, self.content.join().map_err(|_| lost())?))
+        if !self.reading.join().map_err(|_| lost())? {
+            return Err(lost());
+        }
+        self.content.join().map_err(|_| lost())
     }
 }
 
-/// Hashes and counts what passes.
+/// Counts what passes.
 struct Tap<F> {
     input: File,
-    hasher: Hasher,
     count: u64,
     progress: F,
 }
@@ -116,7 +117,6 @@ struct Tap<F> {
 impl<F: FnMut(u64)> Read for Tap<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
         self.count += count as u64;
         (self.progress)(self.count);
         Ok(count)
@@ -133,16 +133,16 @@ pub(super) fn start(
 ) -> (Pieces, Digests) {
     let (to_parser, from) = sync_channel(QUEUE);
     let (to_hasher, hashed) = sync_channel::<Arc<Vec<u8>>>(QUEUE);
-    let tap = Tap { input, hasher: Hasher::new(Algo::Sha256), count: 0, progress };
+    let tap = Tap { input, count: 0, progress };
     let limit = size.saturating_mul(MAX_RATIO).saturating_add(FREE_GROWTH);
-    let blob = std::thread::spawn(move || {
+    let reading = std::thread::spawn(move || {
         let result = read(tap, compression, limit, &to_parser, &to_hasher);
         match result {
-            Ok(digest) => Some(digest),
+            Ok(()) => true,
             Err(error) => {
                 // The parser has gone when it failed itself: its error is the one that counts.
                 let _ = to_parser.send(Err(error));
-                None
+                false
             }
         }
     });
@@ -153,7 +153,7 @@ pub(super) fn start(
         }
         hasher.finish()
     });
-    (Pieces { from, piece: Arc::default(), at: 0 }, Digests { blob, content })
+    (Pieces { from, piece: Arc::default(), at: 0 }, Digests { reading, content })
 }
 
 fn read<F: FnMut(u64)>(
@@ -162,7 +162,7 @@ fn read<F: FnMut(u64)>(
     limit: u64,
     to_parser: &SyncSender<io::Result<Arc<Vec<u8>>>>,
     to_hasher: &SyncSender<Arc<Vec<u8>>>,
-) -> io::Result<Digest> {
+) -> io::Result<()> {
     let mut input = BufReader::with_capacity(PIECE, tap);
     let found = Compression::detect(input.fill_buf()?)?;
     let compression = wanted.unwrap_or(found);
@@ -210,6 +210,6 @@ fn read<F: FnMut(u64)>(
             decoder.finish()
         }
     };
-    io::copy(&mut input, &mut io::sink())?;
-    Ok(input.into_inner().hasher.finish())
+    // What follows the compressed data is none of ours, but has to be readable.
+    io::copy(&mut input, &mut io::sink()).map(|_| ())
 }

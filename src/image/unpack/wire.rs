@@ -83,8 +83,6 @@ pub(super) enum Event {
 /// What became of an archive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// Digest of the archive as it is.
-    pub blob: Digest,
     /// Digest of the uncompressed archive.
     pub content: Digest,
     /// Inodes in the tree.

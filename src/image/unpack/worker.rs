@@ -194,10 +194,9 @@ impl Unpack {
             progress,
         );
         let pieces = self.entries(pieces)?;
-        let (blob, content) = drain(pieces, digests)?;
+        let content = drain(pieces, digests)?;
         let inodes = self.write_list()?;
         Ok(Report {
-            blob,
             content,
             inodes,
             bytes: self.disk.bytes,
@@ -424,11 +423,8 @@ impl Unpack {
     }
 }
 
-/// Reads to the end, so that the digests are of everything.
-fn drain(
-    mut pieces: Pieces,
-    digests: Digests,
-) -> Result<(crate::image::Digest, crate::image::Digest)> {
+/// Reads to the end, so that the digest is of everything.
+fn drain(mut pieces: Pieces, digests: Digests) -> Result<crate::image::Digest> {
     let archive = |e| WorkerError::Archive(ArchiveError::Io(e));
     let mut rest = [0; 4096];
     while pieces.read(&mut rest).map_err(archive)? > 0 {}
