@@ -77,6 +77,15 @@ impl ImageError {
             Self::NotFound(wanted) => Some(format!(
                 "bring it in first: rocket fetch FILE.aci or oci:DIR[:TAG]; rocket image list shows what is there (wanted: {wanted})"
             )),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "images are root's: run it as root, or with --state-dir of your own".to_owned(),
+            ),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
+                "the store is as it was; make room, for example with rocket image rm".to_owned(),
+            ),
+            Self::Bad { problem, .. } if problem.contains("No space left on device") => Some(
+                "the store is as it was; make room, for example with rocket image rm".to_owned(),
+            ),
             Self::Ambiguous { .. } => {
                 Some("say which one: give its version, or more digits of its digest".to_owned())
             }
