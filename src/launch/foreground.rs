@@ -9,6 +9,7 @@ use crate::systemd::{bus, detect, properties};
 use rocket_plan::Cgroup;
 use rocket_sys::pidfd::{self, Exit};
 use rocket_sys::signal::SignalFd;
+use rocket_sys::spawn::Child;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,57 +35,79 @@ pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<(u8, Pod<Running>), La
     // init.
     drop(descriptors);
     let mut lines = Lines::default();
-    let pid_of_init = match lines.first(&mut tether)? {
-        Line::Pid(pid) => pid,
-        Line::Error { code, text } => {
+    let init = match hand_over(&pod, &meta, cgroup, &mut tether, &mut lines, &entry) {
+        Ok(init) => init,
+        Err(error) => {
+            // Closing the tether tells init that nobody wants the pod any more.
+            drop(tether);
             let _ = pidfd::wait(entry.pidfd.as_fd());
-            return Err(LaunchError::Stage1 { code, text });
-        }
-        Line::Ready | Line::End => {
-            let _ = pidfd::wait(entry.pidfd.as_fd());
-            let text = "stage1 ended before it had started the pod".to_owned();
-            return Err(LaunchError::Stage1 { code: 125, text });
+            reap_children();
+            return Err(error);
         }
     };
-    let init = pidfd::open(pid_of_init).map_err(failed("open stage1's init"))?;
-    pidfd::wait(entry.pidfd.as_fd()).map_err(failed("wait for stage1's entry"))?;
-    if let Err(error) = give_cgroup(&pod, &meta, cgroup, pid_of_init).and_then(|()| {
-        if cgroup == Cgroup::Scope {
-            tether.write_all(b"g").map_err(io_error("release stage1's init"))
-        } else {
-            Ok(())
-        }
-    }) {
-        // Closing the tether tells init that nobody wants the pod any more.
-        drop(tether);
-        let _ = pidfd::wait(init.as_fd());
-        return Err(error);
-    }
     let code = supervise(&signals, &mut tether, &mut lines, &init)?;
     Ok((code, pod))
 }
 
-/// Puts init into a scope of its own and writes down where it is.
-fn give_cgroup(
+/// Learns init's PID, gives it its cgroup, and lets it go on.
+fn hand_over(
     pod: &Pod<Running>,
     meta: &Meta,
     cgroup: Cgroup,
-    pid: i32,
-) -> Result<(), LaunchError> {
+    tether: &mut UnixStream,
+    lines: &mut Lines,
+    entry: &Child,
+) -> Result<OwnedFd, LaunchError> {
     if cgroup != Cgroup::Scope {
-        return record_cgroup(pod.path(), None, None);
+        let (_, init) = started(tether, lines, entry)?;
+        record_cgroup(pod.path(), None, None)?;
+        return Ok(init);
     }
-    let pid = u32::try_from(pid).unwrap_or(0);
     let unit = properties::Unit {
         description: &describe(meta),
         slice: meta.slice.as_deref().unwrap_or(properties::SLICE),
         stop_usec: meta.stop_timeout_ms.saturating_mul(1000),
         limits: &meta.limits,
     };
-    let scope = unit_name(meta.uuid, "scope");
-    bus::start_transient(&scope, &properties::scope(&unit, pid)?)?;
+    let mut init = None;
+    // The bus is connected to while stage1's entry process does its work.
+    bus::start_transient_with(&unit_name(meta.uuid, "scope"), || {
+        let (pid, pidfd) = started(tether, lines, entry)?;
+        init = Some((pid, pidfd));
+        Ok::<_, LaunchError>(properties::scope(&unit, pid)?)
+    })?;
+    let (pid, init) =
+        init.ok_or_else(|| io_error("start stage1")(io::Error::other("it has no init")))?;
     let path = detect::cgroup_of(Some(pid)).map_err(io_error("find the cgroup of the scope"))?;
-    record_cgroup(pod.path(), Some(&path), None)
+    record_cgroup(pod.path(), Some(&path), None)?;
+    tether.write_all(b"g").map_err(io_error("release stage1's init"))?;
+    Ok(init)
+}
+
+/// Waits until the entry process has cloned init and ended.
+fn started(
+    tether: &mut UnixStream,
+    lines: &mut Lines,
+    entry: &Child,
+) -> Result<(u32, OwnedFd), LaunchError> {
+    let pid = match lines.first(tether)? {
+        Line::Pid(pid) => pid,
+        Line::Error { code, text } => return Err(LaunchError::Stage1 { code, text }),
+        Line::Ready | Line::End => {
+            let text = "stage1 ended before it had started the pod".to_owned();
+            return Err(LaunchError::Stage1 { code: 125, text });
+        }
+    };
+    // Not reaped before this process waits for it, so the PID is still its own.
+    let init = pidfd::open(pid).map_err(failed("open stage1's init"))?;
+    pidfd::wait(entry.pidfd.as_fd()).map_err(failed("wait for stage1"))?;
+    Ok((u32::try_from(pid).unwrap_or(0), init))
+}
+
+/// After a failed start: whatever stage1 has started as a child of this process is waited for.
+fn reap_children() {
+    use rustix::process::{WaitOptions, wait};
+    while let Ok(Some(_)) = wait(WaitOptions::empty()) {}
 }
 
 fn supervise(

@@ -5,7 +5,7 @@
 
 use super::properties::{Property, Value};
 use futures_core::Stream;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use thiserror::Error;
 use zbus::{Array, Connection, OwnedObjectPath, Variant};
 
@@ -50,7 +50,6 @@ mod proxy {
         interface = "org.freedesktop.systemd1.Manager"
     )]
     pub trait Manager {
-        fn subscribe(&self) -> zbus::Result<()>;
         fn start_transient_unit(
             &self,
             name: &str,
@@ -118,16 +117,30 @@ pub fn unit_job(verb: Verb, unit: &str) -> Result<(), BusError> {
 /// # Errors
 /// No bus, a refusal (a property this systemd does not know, a name in use), or a failed start.
 pub fn start_transient(name: &str, properties: &[Property]) -> Result<(), BusError> {
+    start_transient_with(name, || Ok(properties.to_vec()))
+}
+
+/// The same for a unit whose properties are not known yet: the connection is made while whatever
+/// `properties` waits for goes on elsewhere.
+///
+/// # Errors
+/// As [`start_transient`], or what `properties` says.
+pub fn start_transient_with<E: From<BusError>>(
+    name: &str,
+    properties: impl FnOnce() -> Result<Vec<Property>, E>,
+) -> Result<(), E> {
     let what = format!("start the transient unit {name}");
-    let properties: Vec<(&str, Variant<'_>)> =
-        properties.iter().map(|p| (p.name.as_str(), variant(&p.value))).collect();
+    let refused = |source| BusError::Call { what: what.clone(), source };
     zbus::block_on(async {
         let connection = connect().await?;
         let manager = manager(&connection, &what).await?;
-        run_job(&manager, &what, async || {
-            manager.start_transient_unit(name, "fail", &properties, &[]).await
-        })
-        .await
+        let jobs = Jobs::watch(&manager, &what).await?;
+        let properties = properties()?;
+        let properties: Vec<(&str, Variant<'_>)> =
+            properties.iter().map(|p| (p.name.as_str(), variant(&p.value))).collect();
+        let job =
+            manager.start_transient_unit(name, "fail", &properties, &[]).await.map_err(refused)?;
+        Ok(jobs.done(&job, &what).await?)
     })
 }
 
@@ -164,22 +177,39 @@ async fn run_job<F>(manager: &ManagerProxy<'_>, what: &str, call: F) -> Result<(
 where
     F: AsyncFnOnce() -> zbus::Result<OwnedObjectPath>,
 {
-    let refused = |source| BusError::Call { what: what.to_owned(), source };
-    let mut removed = pin!(manager.receive_job_removed().await.map_err(refused)?);
-    manager.subscribe().await.map_err(refused)?;
-    let job = call().await.map_err(refused)?;
-    loop {
-        let Some(signal) = next(removed.as_mut()).await else {
-            return Err(BusError::Closed { what: what.to_owned() });
-        };
-        let args = signal.args().map_err(refused)?;
-        if args.job != job {
-            continue;
+    let jobs = Jobs::watch(manager, what).await?;
+    let job = call().await.map_err(|source| BusError::Call { what: what.to_owned(), source })?;
+    jobs.done(&job, what).await
+}
+
+/// The ends of systemd's jobs, from before the job is made.
+struct Jobs(Pin<Box<proxy::JobRemovedStream>>);
+
+impl Jobs {
+    async fn watch(manager: &ManagerProxy<'_>, what: &str) -> Result<Self, BusError> {
+        let refused = |source| BusError::Call { what: what.to_owned(), source };
+        let removed = manager.receive_job_removed().await.map_err(refused)?;
+        // Calls of one connection are answered in their order, so this one's answer is not waited
+        // for: by the time the job is made, systemd sends signals.
+        manager.inner().call_noreply("Subscribe", &()).await.map_err(refused)?;
+        Ok(Self(Box::pin(removed)))
+    }
+
+    async fn done(mut self, job: &OwnedObjectPath, what: &str) -> Result<(), BusError> {
+        loop {
+            let Some(signal) = next(self.0.as_mut()).await else {
+                return Err(BusError::Closed { what: what.to_owned() });
+            };
+            let args =
+                signal.args().map_err(|source| BusError::Call { what: what.to_owned(), source })?;
+            if args.job != *job {
+                continue;
+            }
+            return match args.result.as_str() {
+                "done" => Ok(()),
+                result => Err(BusError::Job { what: what.to_owned(), result: result.to_owned() }),
+            };
         }
-        return match args.result.as_str() {
-            "done" => Ok(()),
-            result => Err(BusError::Job { what: what.to_owned(), result: result.to_owned() }),
-        };
     }
 }
 
