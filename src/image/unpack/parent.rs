@@ -5,7 +5,8 @@ use super::wire::{Event, Job, Kind, MAX_FDS, Report, VERSION, receive, send};
 use crate::image::digest::Algo;
 use crate::image::error::ImageError;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::CWD;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::fs::File;
 use std::io;
@@ -147,9 +148,10 @@ impl Worker {
     }
 }
 
+/// A layer below: its tree as a mount of its own, from whose root `..` leads nowhere, and its list.
 fn open_lower(dir: &Path) -> io::Result<(OwnedFd, File)> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let tree = rustix::fs::open(dir.join("tree"), flags, Mode::empty())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, dir.join("tree"), flags)?;
     Ok((tree, File::open(dir.join("files"))?))
 }
 
