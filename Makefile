@@ -26,7 +26,7 @@ ifneq ($(PREFIX),/usr)
 export ROCKET_STAGE1_DIR := $(PREFIX)/lib/rocket/stage1
 endif
 
-.PHONY: help build install try test test-long lint setup
+.PHONY: help build install try test test-long bench lint setup
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,6 +42,11 @@ test: ## Lints, unit tests, and the integration tests in the beds
 test-long: ## The same, with the tests that take minutes
 	@tests/setup test
 	@ROCKET_TEST_LONG=1 tests/all
+
+# QUICK=1 measures less, PARTS='start fetch' only some of it.
+bench: ## rocket beside its peers: medians, ratios, budgets (QUICK=1, PARTS='start fetch')
+	@tests/setup bench
+	@tests/bench/run $(if $(QUICK),--quick) $(PARTS)
 
 lint: ## rustfmt, clippy, unsafe only in stage1/sys, cargo-deny, shellcheck
 	@tests/setup lint

@@ -45,11 +45,12 @@ remove_bed() {
     rm -rf --one-file-system "$1"
 }
 
-# What the bed tests is what `make install` installs, only built faster (profile `quick`).
+# What the bed tests is what `make install` installs, only built faster unless it is measured
+# (profile `quick`).
 install_project() {
     need make cargo
     flock "$beds/install.lock" make --no-print-directory --silent -C "$project" install \
-        DESTDIR="$dir/install" PREFIX=/usr PROFILE=quick >"$dir/install.log" 2>&1 {lock}>&- || {
+        DESTDIR="$dir/install" PREFIX=/usr PROFILE="$profile" >"$dir/install.log" 2>&1 {lock}>&- || {
         cat "$dir/install.log" >&2
         die "make install failed"
     }

@@ -41,7 +41,7 @@ bed_boot() {
         exec {lock}>&- </dev/null >"$dir/boot.log" 2>&1
         exec setpriv --pdeathsig KILL \
             unshare --mount --pid --fork --cgroup --ipc --uts --net --kill-child \
-            "$here/ns-init" "$root" "$dir" "$project" "$target" "$state"
+            "$here/ns-init" "$root" "$dir" "$project" "$target" "$state" "${binds[@]}"
     ) &
     launcher=$!
     # Until PID 1 has become systemd it may still see the host's root, and the host's bus in it.

@@ -4,6 +4,7 @@
 
 bed_check() {
     [ "$root" = / ] || die "--root is for the ns bed"
+    [ ${#binds[@]} = 0 ] || die "--bind is for the ns bed"
     need linux.uml mke2fs debugfs setpriv flock
     [ "$(id -u)" = 0 ] || die "the uml bed needs root, to build its root file system"
 }
