@@ -26,7 +26,7 @@ ifneq ($(PREFIX),/usr)
 export ROCKET_STAGE1_DIR := $(PREFIX)/lib/rocket/stage1
 endif
 
-.PHONY: help build install try test test-long bench lint setup
+.PHONY: help build install install-units try test test-long bench lint setup
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -69,14 +69,11 @@ INSTALL_DATA = install -m 644
 # $(call install_files,files,directory): nothing where there are no files
 install_files = $(if $(1),install -d "$(DESTDIR)$(2)" && $(INSTALL_DATA) $(1) "$(DESTDIR)$(2)/")
 
-install: build ## Install below DESTDIR and PREFIX (/usr)
+install: build install-units ## Install below DESTDIR and PREFIX (/usr)
 	install -D -m 755 $(OUT)/rocket "$(DESTDIR)$(PREFIX)/bin/rocket"
 	install -D -m 755 $(OUT)/rocket-generator "$(DESTDIR)$(GENERATORDIR)/rocket-generator"
 	install -D -m 755 $(STATIC)/rocket-init "$(DESTDIR)$(STAGE1DIR)/ns/init"
 	$(call install_files,$(wildcard stage1/init/stage1.toml),$(STAGE1DIR)/ns)
-	$(call install_files,$(filter-out %.preset,$(wildcard units/*.*)),$(UNITDIR))
-	sed -i 's|=/usr/bin/rocket |=$(PREFIX)/bin/rocket |' "$(DESTDIR)$(UNITDIR)/rocket@.service"
-	$(call install_files,$(wildcard units/*.preset),$(PRESETDIR))
 	$(call install_files,$(wildcard packaging/tmpfiles.d/*.conf),$(TMPFILESDIR))
 	$(call install_files,$(wildcard $(OUT)/man/*.1),$(SHARE)/man/man1)
 	$(call install_files,$(wildcard packaging/man/*.8),$(SHARE)/man/man8)
@@ -84,3 +81,10 @@ install: build ## Install below DESTDIR and PREFIX (/usr)
 	$(call install_files,$(wildcard $(OUT)/completions/_rocket),$(SHARE)/zsh/vendor-completions)
 	$(call install_files,$(wildcard $(OUT)/completions/rocket.fish),$(SHARE)/fish/vendor_completions.d)
 	$(call install_files,$(wildcard README.md LICENSE-* docs/*.md),$(SHARE)/doc/rocket)
+
+# Units name the programs they start where PREFIX put them.
+install-units:
+	$(call install_files,$(filter-out %.preset,$(wildcard units/*.*)),$(UNITDIR))
+	sed -i 's|/usr/bin/rocket |$(PREFIX)/bin/rocket |' \
+	    $(foreach unit,$(wildcard units/*.service),"$(DESTDIR)$(UNITDIR)/$(notdir $(unit))")
+	$(call install_files,$(wildcard units/*.preset),$(PRESETDIR))

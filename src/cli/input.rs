@@ -4,7 +4,7 @@ use crate::cli::error::Failure;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
 use crate::pod::directory::{Pod, Prepared};
-use crate::pod::name::{NameLock, PodName};
+use crate::pod::name::{NameError, NameLock, PodName};
 use crate::pod::prepare::{self, PrepareError, Request};
 use rocket_podfile::{Diagnostic, LoadError, PodFile};
 use std::path::PathBuf;
@@ -152,14 +152,15 @@ impl Wanted {
     }
 
     /// Prepares it; the name stays locked with the pod.
-    pub fn prepare(self, paths: &Paths) -> Result<(Pod<Prepared>, Option<NameLock>), Failure> {
+    /// `for_run`: the caller goes on to run it in this very process.
+    pub fn prepare(
+        self,
+        paths: &Paths,
+        for_run: bool,
+    ) -> Result<(Pod<Prepared>, Option<NameLock>), Failure> {
         let store = Store::open(&paths.store())?;
         let name = match &self.name {
-            Some(name) => Some(prepare::claim(paths, name).map_err(|e| {
-                Failure::new(e).hint(format!(
-                    "rocket status {name} shows that pod, rocket stop {name} stops it"
-                ))
-            })?),
+            Some(name) => Some(prepare::claim(paths, name).map_err(name_failure)?),
             None => None,
         };
         let request = Request {
@@ -168,11 +169,25 @@ impl Wanted {
             digest: self.digest,
             extra_args: &self.extra_args,
             best_effort: self.best_effort,
+            for_run,
         };
         match prepare::prepare(paths, &store, &request) {
             Ok(pod) => Ok((pod, name)),
             Err(error) => Err(prepare_failure(error)),
         }
+    }
+}
+
+fn name_failure(error: NameError) -> Failure {
+    let taken = match &error {
+        NameError::Taken { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    let failure = Failure::new(error);
+    match taken {
+        Some(name) => failure
+            .hint(format!("rocket status {name} shows that pod, rocket stop {name} stops it")),
+        None => failure,
     }
 }
 

@@ -85,7 +85,12 @@ pub fn main() -> ExitCode {
         Err(error) => return error::usage(&error),
     };
     match dispatch(cli) {
-        Ok(code) => code,
+        Ok(code) => match output::lost() {
+            None => code,
+            Some(error) => {
+                Failure::message(format!("cannot write to standard output: {error}")).report()
+            }
+        },
         Err(failure) => failure.report(),
     }
 }

@@ -1,11 +1,26 @@
 //! stdout is data, stderr is talk; neither panics when the reader has gone.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::OnceLock;
 
-/// Writes one line of data to stdout; a closed pipe is the reader's choice.
+/// The first write to stdout that failed otherwise than by a reader that has gone.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes one line of data to stdout. A closed pipe is the reader's choice; any other failure is
+/// remembered for [`lost`].
 pub fn data(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}");
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // Only the first one is the cause.
+        let _ = LOST.set(error);
+    }
+}
+
+/// Why data did not reach stdout, if some did not.
+pub fn lost() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 /// Writes one line of talk to stderr.

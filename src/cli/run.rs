@@ -6,10 +6,10 @@ use crate::cli::output;
 use crate::config::paths::Paths;
 use crate::launch::{self, CgroupChoice, LaunchError, Options};
 use crate::pod::directory::{Pod, Prepared, State};
-use crate::pod::lookup;
 use crate::pod::meta::Meta;
 use crate::pod::name::NameLock;
 use crate::pod::prepare;
+use crate::pod::{gc, lookup, record};
 use crate::systemd::{bus, properties};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,32 +76,39 @@ pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
     {
         check_drop_in(&wanted, name)?;
     }
-    let (pod, name) = wanted.prepare(paths)?;
-    if let Some(file) = &args.uuid_file_save {
-        save_uuid(file, &pod)?;
+    let (pod, name) = wanted.prepare(paths, !args.detach)?;
+    let uuid = pod.uuid();
+    if let Some(file) = &args.uuid_file_save
+        && let Err(failure) = save_uuid(file, &pod)
+    {
+        drop((pod, name));
+        gc::discard(paths, uuid, false)?;
+        return Err(failure);
     }
     if args.detach {
         return detach(paths, pod, name, options);
     }
     warn_without_systemd(options.cgroup);
-    let uuid = pod.uuid();
     let outcome = launch::run(paths, pod, name, options);
     if outcome.is_err() {
         // What never started leaves nothing behind; what started is kept for inspection.
-        if let Ok(pod) = Pod::<Prepared>::open(paths, uuid) {
-            pod.delete(paths)?;
-        }
+        gc::discard(paths, uuid, args.rm)?;
     }
     finish(paths, outcome, args.rm)
 }
 
 /// `rocket prepare`.
 pub fn prepare(paths: &Paths, args: PrepareArgs) -> Result<ExitCode, Failure> {
-    let (pod, _name) = args.input.read()?.prepare(paths)?;
-    if let Some(file) = &args.uuid_file_save {
-        save_uuid(file, &pod)?;
+    let (pod, name) = args.input.read()?.prepare(paths, false)?;
+    let uuid = pod.uuid();
+    if let Some(file) = &args.uuid_file_save
+        && let Err(failure) = save_uuid(file, &pod)
+    {
+        drop((pod, name));
+        gc::discard(paths, uuid, false)?;
+        return Err(failure);
     }
-    output::data(&pod.uuid().to_string());
+    output::data(&uuid.to_string());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -235,13 +242,23 @@ fn detach(
     drop((pod, name));
     let started = bus::start_transient(&unit, &list);
     if let Err(error) = started {
-        if let Ok(pod) = Pod::<Prepared>::open(paths, uuid) {
-            pod.delete(paths)?;
+        let told = told(paths, uuid);
+        gc::discard(paths, uuid, false)?;
+        if let Some(failure) = told {
+            return Err(failure.hint(format!("journalctl -u {unit}")));
         }
         return Err(Failure::new(error).hint(format!("journalctl -u {unit}")));
     }
     output::data(&uuid.to_string());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why a pod that got as far as stage1 did not start, in stage1's own words.
+fn told(paths: &Paths, uuid: uuid::Uuid) -> Option<Failure> {
+    let record = record::read(&State::Run.path(paths, uuid)).ok()?;
+    let app = record.apps.iter().find(|exit| exit.message.is_some())?;
+    let code = u8::try_from(app.status()).unwrap_or(125);
+    Some(Failure::message(app.message.clone()?).code(code))
 }
 
 fn save_uuid(file: &std::path::Path, pod: &Pod<Prepared>) -> Result<(), Failure> {

@@ -77,10 +77,19 @@ fn job(verb: Verb, name: &str) -> Result<(), Failure> {
 
 fn stop_one(paths: &Paths, word: &str, force: bool) -> Result<(), Failure> {
     let found = lookup::find(paths, word)?;
-    if found.state != State::Run || life::of(paths, found.uuid)? == Life::Dead {
-        return Err(Failure::message(format!("pod {} is not running", found.uuid)));
-    }
+    let life = match found.state {
+        State::Run => life::of(paths, found.uuid)?,
+        _ => Life::Dead,
+    };
     let dir = found.state.path(paths, found.uuid);
+    match life {
+        Life::Dead => {
+            return Err(Failure::message(format!("pod {} is not running", found.uuid)));
+        }
+        // Nobody is left who could be asked, and its unit may be another's by now.
+        Life::Ending => return wait_dead(paths, found, &dir),
+        Life::Alive => {}
+    }
     let record = CgroupRecord::read(&dir)?;
     let unit = record.and_then(|record| record.unit);
     match unit {

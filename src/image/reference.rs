@@ -57,7 +57,7 @@ pub enum ReferenceError {
     #[error("{0} is too short: an image digest needs its algorithm and at least 8 digits")]
     ShortDigest(String),
     /// The name does not follow the grammar.
-    #[error("{reference} is not an image name: {source}")]
+    #[error("{reference} is not an image name")]
     Name {
         /// What was asked for.
         reference: String,

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const IMPATIENCE: Duration = Duration::from_secs(2);
 /// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
 const FORWARDED: [i32; 4] = [1, 2, 3, 15];
+/// How long a failed start waits for stage1's own words about it.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// More than this without a newline is not stage1.
 const ENTRY_LINE_LIMIT: usize = 64 * 1024;
 
@@ -38,7 +40,10 @@ pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<(u8, Pod<Running>), La
     let init = match hand_over(&pod, &meta, cgroup, &mut tether, &mut lines, &entry) {
         Ok(init) => init,
         Err(error) => {
-            // Closing the tether tells init that nobody wants the pod any more.
+            // What stage1 says of its own failure is the cause; what broke here is its effect.
+            let error = lines.failure(&mut tether).unwrap_or(error);
+            // A word, and not only the end: no scope will be asked for any more.
+            let _ = tether.write_all(b"s");
             drop(tether);
             let _ = pidfd::wait(entry.pidfd.as_fd());
             reap_children();
@@ -69,9 +74,10 @@ fn hand_over(
         stop_usec: meta.stop_timeout_ms.saturating_mul(1000),
         limits: &meta.limits,
     };
+    let scope = unit_name(meta.uuid, "scope");
     let mut init = None;
     // The bus is connected to while stage1's entry process does its work.
-    bus::start_transient_with(&unit_name(meta.uuid, "scope"), || {
+    bus::start_transient_with(&scope, || {
         let (pid, pidfd) = started(tether, lines, entry)?;
         init = Some((pid, pidfd));
         Ok::<_, LaunchError>(properties::scope(&unit, pid)?)
@@ -79,6 +85,11 @@ fn hand_over(
     let (pid, init) =
         init.ok_or_else(|| io_error("start stage1")(io::Error::other("it has no init")))?;
     let path = detect::cgroup_of(Some(pid)).map_err(io_error("find the cgroup of the scope"))?;
+    // An init that has died meanwhile is where it was before: in a cgroup of the caller's.
+    if detect::unit_of(&path) != Some(scope.as_str()) {
+        let why = io::Error::other("stage1's init is not in it");
+        return Err(io_error(format!("use {scope}"))(why));
+    }
     record_cgroup(pod.path(), Some(&path), None)?;
     tether.write_all(b"g").map_err(io_error("release stage1's init"))?;
     Ok(init)
@@ -192,6 +203,22 @@ impl Lines {
             }
             if !self.read(tether)? {
                 return Ok(Line::End);
+            }
+        }
+    }
+
+    /// The failure that stage1 has told, or tells within a moment.
+    fn failure(&mut self, tether: &mut UnixStream) -> Option<LaunchError> {
+        tether.set_read_timeout(Some(LAST_WORDS)).ok()?;
+        loop {
+            while let Some(line) = self.next() {
+                if let Line::Error { code, text } = line {
+                    return Some(LaunchError::Stage1 { code, text });
+                }
+            }
+            let before = self.buffer.len();
+            if !self.read(tether).ok()? || self.buffer.len() == before {
+                return None;
             }
         }
     }

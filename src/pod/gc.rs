@@ -4,6 +4,7 @@
 
 use super::directory::{self, DirectoryError, Locked, State};
 use super::list::{Info, Status};
+use super::meta::Meta;
 use super::name::{NameError, NameLock, PodName, holder};
 use crate::config::paths::Paths;
 use serde::Serialize;
@@ -144,6 +145,26 @@ pub fn remove(paths: &Paths, step: &Step) -> Result<bool, GcError> {
     Ok(true)
 }
 
+/// Removes a pod that did not start, and its name: while it is prepared, and with `run` also when
+/// it is dead in `run/`.
+///
+/// # Errors
+/// Any IO error.
+pub fn discard(paths: &Paths, uuid: Uuid, run: bool) -> Result<(), GcError> {
+    let states: &[State] = if run { &[State::Prepared, State::Run] } else { &[State::Prepared] };
+    for state in states {
+        let meta = Meta::read(&state.path(paths, uuid)).ok();
+        let step = Step {
+            uuid,
+            state: *state,
+            name: meta.and_then(|meta| meta.name),
+            why: "it did not start".to_owned(),
+        };
+        remove(paths, &step)?;
+    }
+    Ok(())
+}
+
 /// Removes a name whose last pod was `uuid`, unless somebody has it by now.
 fn forget_name(paths: &Paths, name: &PodName, uuid: Uuid) -> Result<(), NameError> {
     if holder(paths, name)? != Some(uuid) {
@@ -193,7 +214,6 @@ pub fn used_layers(pods: &[Info]) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::meta::Meta;
     use crate::pod::record::Record;
 
     fn pod(name: Option<&str>, status: Status, created_ms: u64) -> Info {
@@ -211,6 +231,7 @@ mod tests {
             slice: None,
             stop_timeout_ms: 0,
             start_timeout_ms: None,
+            for_run: false,
             weakened: vec![],
         };
         Info {

@@ -135,6 +135,10 @@ pub fn info(paths: &Paths, found: Found) -> Option<Info> {
     let started_ms = pid
         .and_then(|_: u32| std::fs::metadata(&pid_file).ok())
         .and_then(|m| u64::try_from(m.mtime() * 1000 + m.mtime_nsec() / 1_000_000).ok());
+    let orphaned = status == Status::Prepared
+        && meta.as_ref().is_some_and(|meta| meta.for_run)
+        && directory::lock_is_free(&dir, uuid).unwrap_or(false);
+    let status = if orphaned { Status::AbortedPrepare } else { status };
     let status = if problem.is_some() { Status::Broken } else { status };
     let pid = pid.filter(|_| status == Status::Running);
     Some(Info { uuid, state, status, meta, cgroup, pid, started_ms, record, problem })

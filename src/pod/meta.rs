@@ -73,6 +73,8 @@ pub struct Meta {
     pub stop_timeout_ms: u64,
     /// How long a start may take, in milliseconds; `None` = for ever.
     pub start_timeout_ms: Option<u64>,
+    /// Made by a `run` that goes on to run it: prepared and unlocked, its maker has died.
+    pub for_run: bool,
     /// What weakens a default, in words, for status.
     pub weakened: Vec<String>,
 }

@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub extra_args: &'a [String],
     /// Report instead of refuse what cannot be enforced.
     pub best_effort: bool,
+    /// The caller goes on to run it.
+    pub for_run: bool,
 }
 
 /// Why a pod could not be prepared.
@@ -247,6 +249,7 @@ fn meta(
         slice: request.pod.unit.slice.clone(),
         stop_timeout_ms: milliseconds(request.pod.stop_timeout()).unwrap_or(u64::MAX),
         start_timeout_ms: milliseconds(request.pod.unit.start_timeout),
+        for_run: request.for_run,
         weakened: output.weakened.clone(),
     }
 }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -316,8 +317,12 @@ impl Store {
         let path = self.dir.join("lock");
         let mut options = File::options();
         let options = options.create(true).truncate(false).write(true);
-        let file = options.open(&path).map_err(|e| ImageError::io("open", &path, e))?;
-        Ok((file, path))
+        // A store that may only be read can still be looked at: flock(2) needs no write access.
+        let file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            opened => opened,
+        };
+        Ok((file.map_err(|e| ImageError::io("open", &path, e))?, path))
     }
 
     fn ids(&self) -> Result<Vec<ImageId>, ImageError> {

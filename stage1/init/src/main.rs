@@ -23,6 +23,7 @@ mod reap;
 mod record;
 mod rootfs;
 mod run;
+mod scope;
 mod setup;
 mod supervise;
 mod terminal;

@@ -15,6 +15,7 @@ use crate::descriptors::Descriptors;
 use crate::failure::{Context, Failure, ROCKET, Result};
 use crate::notify::Notify;
 use crate::record::{Record, unix_ms};
+use crate::scope::Place;
 use crate::setup::Setup;
 use crate::supervise::{Action, Pod, State, Todo};
 use crate::terminal::Terminals;
@@ -62,8 +63,10 @@ pub fn pod(
     drop(descriptors.take_if_any(descriptor::PID_FILE));
     // The locks stay in `descriptors` until init ends: being open is all they do.
     let control = Control::new(descriptors.take_if_any(descriptor::CONTROL));
+    let place = Place::here(plan);
     let (status, cause, code) = match set_up(plan, &mut descriptors, tether.as_ref()) {
         Ok((setup, signals, terminals)) => {
+            drop(place);
             let mut init = Init {
                 single,
                 plan,
@@ -92,6 +95,9 @@ pub fn pod(
         }
         Err(failure) => {
             tell(&failure, tether.as_ref(), &notify);
+            if let (Some(place), Some(tether)) = (place, &tether) {
+                place.linger(tether);
+            }
             (failure.code, Cause::Setup, failure.code)
         }
     };

@@ -44,6 +44,12 @@ impl Tether {
         }
     }
 
+    /// Reads what there is of a word; `false` at the end of stage0.
+    pub fn await_word(&self) -> bool {
+        let mut byte = [0];
+        !matches!(rustix::io::read(&self.0, &mut byte), Ok(0) | Err(Errno::CONNRESET))
+    }
+
     /// What has come in, without waiting; the strongest of several.
     pub fn commands(&self) -> Option<Command> {
         let mut bytes = [0; 64];

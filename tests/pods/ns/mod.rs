@@ -1,6 +1,7 @@
 //! In the namespace bed.
 
 mod apps;
+mod failed;
 mod foreground;
 mod leaks;
 mod systemd;
