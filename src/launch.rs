@@ -193,6 +193,7 @@ fn make_ready(
     if cgroup == Cgroup::None {
         without_cgroup(&mut plan, &meta, options)?;
     }
+    descriptors::keep_descriptor_limit(&mut plan);
     let mut descriptors = Descriptors::default();
     descriptors.open_sources(paths, &dir, &sources)?;
     descriptors.open_pod_files(&dir)?;

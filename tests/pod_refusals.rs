@@ -220,3 +220,18 @@ fn arguments_with_odd_characters_reach_the_pod_file_unharmed() {
         &["example.com/a", "rocket fetch"],
     );
 }
+
+#[test]
+fn an_image_is_packed_over_a_file_and_never_over_anything_else() {
+    let host = Host::new();
+    let root = host.dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let link = host.dir.path().join("link");
+    std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+    for output in [link.to_str().unwrap(), host.dir.path().to_str().unwrap(), "/dev/null"] {
+        let root = root.to_str().unwrap();
+        let pack = ["image", "pack", root, "--name", "example.com/a", "--exec", "/a", "--output"];
+        host.refuses(&[&pack[..], &[output]].concat(), &[output, "no regular file"]);
+    }
+    assert!(link.is_symlink());
+}

@@ -74,8 +74,14 @@ pub enum Command {
     Image(image::ImageArgs),
 }
 
+const SIGCHLD: i32 = 17;
+
 /// Runs the program: parse, do, report once.
 pub fn main() -> ExitCode {
+    // Whoever started this program may ignore SIGCHLD (a shell's job control, a cron).
+    if let Err(error) = rocket_sys::signal::reset(SIGCHLD) {
+        return Failure::new(error).report();
+    }
     // The unpack worker is this program again; it parses nothing else.
     if std::env::args_os().nth(1).is_some_and(|arg| arg == SUBCOMMAND) {
         return worker_main();

@@ -113,6 +113,11 @@ pub fn pack(request: &Request<'_>) -> Result<Packed, ImageError> {
     let name = request.output.file_name().ok_or_else(|| {
         ImageError::bad(request.output.display().to_string(), "the output needs a file name")
     })?;
+    // The rename at the end would put a file where a device, a pipe or a symlink was.
+    if std::fs::symlink_metadata(request.output).is_ok_and(|there| !there.is_file()) {
+        let subject = request.output.display().to_string();
+        return Err(ImageError::bad(subject, "there is something that is no regular file"));
+    }
     let temp = request.output.with_file_name(format!(
         ".{}.{}",
         name.to_string_lossy(),

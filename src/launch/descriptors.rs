@@ -6,7 +6,7 @@ use crate::files::{self, Durability};
 use crate::pod::directory::{CONTROL, EXIT_RECORD, PID, PLAN};
 use crate::pod::sources::Source;
 use crate::systemd::{journal, notify};
-use rocket_plan::{Descriptor, PodPlan, descriptor};
+use rocket_plan::{Descriptor, PodPlan, Rlimit, descriptor};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fs::{File, OpenOptions};
@@ -184,4 +184,19 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     // If it cannot be raised, opening says which descriptor was one too many.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// The caller's own limit is what apps get: the raised one is for the hand-over only.
+pub(super) fn keep_descriptor_limit(plan: &mut PodPlan) {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    for app in &mut plan.apps {
+        if app.rlimits.iter().all(|known| known.resource != "nofile") {
+            app.rlimits.push(Rlimit {
+                resource: "nofile".to_owned(),
+                soft: limit.current,
+                hard: limit.maximum,
+            });
+        }
+    }
 }

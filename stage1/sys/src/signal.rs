@@ -62,6 +62,17 @@ pub fn reset_handlers() {
     }
 }
 
+/// Gives one signal its default disposition back: an ignored one survives the exec of this program,
+/// and an ignored SIGCHLD makes children vanish before they are waited for.
+///
+/// # Errors
+/// A number that is no signal.
+pub fn reset(signal: i32) -> Result<()> {
+    // SAFETY: SIG_DFL installs no code, so nothing can run in a bad state afterwards.
+    let before = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    if before == libc::SIG_ERR { Err(Error::last("signal", signal.to_string())) } else { Ok(()) }
+}
+
 /// A descriptor that becomes readable when a (blocked) signal is pending; non-blocking.
 #[derive(Debug)]
 pub struct SignalFd(signalfd::SignalFd);

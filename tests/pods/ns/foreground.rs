@@ -38,6 +38,22 @@ fn a_missing_program_is_127_and_one_that_cannot_run_is_126_both_named() {
 }
 
 #[test]
+fn an_app_has_the_callers_own_limit_of_open_files() {
+    require_bed("ns");
+    image::add_busybox(SHELL, &["/bin/sh", "-c"]);
+    let script = format!("ulimit -Sn 512; rocket run {SHELL} -- 'ulimit -Sn'");
+    assert_eq!(rocket_testkit::run("bash", ["-c", &script]).ok().text(), "512");
+}
+
+#[test]
+fn a_caller_that_ignores_the_end_of_its_children_does_not_matter() {
+    require_bed("ns");
+    image::add_busybox(SHELL, &["/bin/sh", "-c"]);
+    let script = format!("$SIG{{CHLD}} = 'IGNORE'; exec qw(rocket run {SHELL} --), 'exit 4'");
+    rocket_testkit::run("perl", ["-e", &script]).ends_with(4);
+}
+
+#[test]
 fn an_image_that_is_not_there_is_125_and_says_what_to_do() {
     require_bed("ns");
     let name = "example.com/not-there:1.0";
