@@ -136,15 +136,15 @@ mod ns {
         #[test]
         fn what_is_not_supported_yet_is_named_at_the_start() {
             require_bed("ns");
-            let pod = Pod::new("gen-later", &format!("{RIGHT}restart = \"always\"\n"));
+            let pod = Pod::new("gen-later", &format!("{RIGHT}health = {{ tcp = 80 }}\n"));
             assert!(!run("systemctl", &["start", &pod.unit]).0);
             let status = pod.show("StatusText");
             assert!(
-        status.ends_with(
-            "gen-later.toml:5:11: app.web.restart = \"always\" is not supported by this release"
-        ),
-        "{status}"
-    );
+                status.ends_with(
+                    "gen-later.toml:5:10: app.web.health is not supported by this release"
+                ),
+                "{status}"
+            );
         }
 
         #[test]

@@ -96,7 +96,6 @@ fn broken_toml_is_named_with_line_and_column() {
 fn a_key_of_a_later_release_is_refused_as_not_supported() {
     let host = Host::new();
     for (key, line) in [
-        ("restart", "restart = \"always\"\n"),
         ("ready", "ready = \"notify\"\n"),
         ("health", "[app.a.health]\ntcp = 80\ninterval = \"1s\"\n"),
     ] {

@@ -121,7 +121,7 @@ fn describe(pod: &Info) {
                 let how = match (exit.code, exit.signal) {
                     (_, Some(signal)) => format!("killed by {}", rocket_sys::signal::name(signal)),
                     (Some(code), None) => format!("exited with {code}"),
-                    (None, None) => "ended".to_owned(),
+                    (None, None) => "never started".to_owned(),
                 };
                 let message = exit.message.as_ref().map_or_else(String::new, |m| format!(": {m}"));
                 format!("{how} ({}){message}", cause(exit.cause))
@@ -143,6 +143,8 @@ fn cause(cause: rocket_plan::Cause) -> &'static str {
         Cause::StopAsked => "stop asked",
         Cause::PodEnding => "the pod was ending",
         Cause::Timeout => "did not stop in time",
+        Cause::Oom => "memory ran out",
+        Cause::Dependency => "an app it requires was over",
         Cause::ExecFailed => "could not be executed",
         Cause::Setup => "stage1 failed",
     }

@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod meta;
 mod mounts;
 pub mod name;
+mod order;
 pub mod plan;
 pub mod prepare;
 pub mod record;

@@ -3,8 +3,8 @@
 use super::accounts::Ids;
 use super::sources::{Origin, Source};
 use rocket_plan::{
-    ABI, AppPlan, Capabilities, Cgroup, Device, ExitPolicy, ExitStatus, Isolator, Isolators,
-    LimitFile, Namespaces, Network, PodPlan, Ready, Restart, RootPlan, feature,
+    ABI, AppPlan, Capabilities, Cgroup, Device, ExitPolicy, ExitStatus, Isolator, Isolators, Kind,
+    LimitFile, Namespaces, Network, PodPlan, Ready, RootPlan, feature,
 };
 use rocket_podfile as file;
 use rocket_podfile::PodFile;
@@ -207,6 +207,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     if apps.len() > 1 {
         features.push(feature::MULTI_APP.to_owned());
     }
+    features.extend(super::order::features(&apps));
     let hostname = pod.hostname.clone().or_else(|| input.name.map(str::to_owned));
     let plan = PodPlan {
         abi: ABI,
@@ -333,7 +334,13 @@ fn app_plan(
         read_only_paths: READ_ONLY.iter().map(|path| (*path).to_owned()).collect(),
         leaf: Some(format!("app-{name}")),
         limits,
-        restart: Restart::No,
+        kind: match app.app.kind {
+            file::AppKind::Service => Kind::Service,
+            file::AppKind::Oneshot => Kind::Oneshot,
+        },
+        after: app.app.after.clone(),
+        requires: app.app.requires.clone(),
+        restart: super::order::restart(app.app),
         ready: Ready::Exec,
         stop_signal: app
             .app

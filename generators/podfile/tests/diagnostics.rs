@@ -273,16 +273,11 @@ fn duplicates_and_syntax() {
 fn what_is_not_supported_is_named() {
     let not = "is not supported by this release";
     for (text, at, what) in [
-        ("kind = \"oneshot\"", "4:8", "app.web.kind = \"oneshot\""),
-        ("restart = \"always\"", "4:11", "app.web.restart = \"always\""),
-        ("restart-delay = \"1s\"", "4:17", "app.web.restart-delay"),
-        ("restart-limit = \"5/10min\"", "4:17", "app.web.restart-limit"),
         ("ready = \"notify\"", "4:9", "app.web.ready = \"notify\""),
         ("ready = { tcp = 80 }", "4:9", "this app.web.ready"),
         ("health = { tcp = 80 }", "4:10", "app.web.health"),
         ("security.seccomp = \"unconfined\"", "4:20", "app.web.security.seccomp = \"unconfined\""),
         ("security.devices = [\"/dev/fuse\"]", "4:20", "app.web.security.devices"),
-        ("[app.db]\nimage = \"i\"\nafter = [\"web\"]", "6:9", "app.db.after"),
         ("[credentials]\nx = { set = \"1\" }", "4:1", "credentials"),
         ("[schedule]\n", "4:1", "schedule"),
         ("[unit]\nmachine = true", "5:11", "unit.machine = true"),
@@ -298,7 +293,6 @@ fn what_is_not_supported_is_named() {
         ("network", "\"default\""),
         ("network", "[\"lan\"]"),
         ("flavour", "\"vm\""),
-        ("exit-policy", "\"all-done\""),
         ("log", "\"fields\""),
     ] {
         let rest = if key == "network" { "" } else { "network = \"none\"\n" };
@@ -322,6 +316,13 @@ fn one_pass_finds_everything_in_the_order_of_writing() {
         .map(|complaint| complaint.split(": ").next().unwrap().to_owned())
         .collect();
     assert_eq!(lines, ["1:1", "2:11", "4:1", "5:16", "7:8", "9:10"]);
+}
+
+#[test]
+fn a_oneshot_that_is_never_done_is_refused() {
+    let found = complaints(&format!("{HEAD}kind = \"oneshot\"\nrestart = \"always\""));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("5:11: a oneshot with restart = \"always\""), "{found:?}");
 }
 
 #[test]

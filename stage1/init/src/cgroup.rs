@@ -67,10 +67,44 @@ impl Tree {
         write(directory.as_fd(), "cgroup.kill", "1").context(|| format!("kill {leaf}"))
     }
 
+    /// Kills what a run has left in a leaf, and gives it a moment to be gone: what it holds, a
+    /// port perhaps, the next run may need.
+    pub fn clear(&self, leaf: &str) {
+        let Ok(directory) = self.leaf(leaf) else { return };
+        for _ in 0..100 {
+            match read(directory.as_fd(), "cgroup.events") {
+                Ok(text) if text.lines().any(|line| line == "populated 1") => {}
+                _ => return,
+            }
+            let _ = write(directory.as_fd(), "cgroup.kill", "1");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        warn(&format!("what the last run left in {leaf} does not die"));
+    }
+
+    /// A leaf's `memory.events`, where it has the controller.
+    pub fn memory_events(&self, leaf: &str) -> Option<OwnedFd> {
+        let directory = self.leaf(leaf).ok()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(directory, "memory.events", flags, Mode::empty()).ok()
+    }
+
     /// Removes an empty leaf; systemd removes what is left with the unit.
     pub fn remove(&self, leaf: &str) {
         let _ = rustix::fs::unlinkat(&self.0, leaf, AtFlags::REMOVEDIR);
     }
+}
+
+/// How many processes the kernel has killed, from an open `memory.events`. Reading it also ends
+/// its being ready to poll.
+pub fn oom_kills(events: BorrowedFd<'_>) -> Option<u64> {
+    let mut buffer = [0; 512];
+    let n = rustix::io::pread(events, &mut buffer, 0).ok()?;
+    oom_kills_in(&String::from_utf8_lossy(buffer.get(..n)?))
+}
+
+fn oom_kills_in(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
 }
 
 /// The entry process's part in unit mode, while the host's file system is in sight: moves itself
@@ -155,6 +189,13 @@ fn mount_point(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_the_victims_of_a_lack_of_memory() {
+        let text = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 1\n";
+        assert_eq!(oom_kills_in(text), Some(2));
+        assert_eq!(oom_kills_in("low 0\n"), None);
+    }
 
     #[test]
     fn finds_its_own_cgroup() {

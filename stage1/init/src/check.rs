@@ -2,19 +2,21 @@
 
 use std::collections::HashSet;
 
-use rocket_plan::{ABI, AppPlan, Cgroup, ExitPolicy, MountSource, PodPlan, feature};
+use rocket_plan::{ABI, AppPlan, Cgroup, ExitPolicy, Kind, MountSource, PodPlan, Restart, feature};
 use rocket_sys::caps::CapSet;
 
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 6] = [
+pub const FEATURES: [&str; 8] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
     feature::CGROUP_LEAVES,
     feature::MULTI_APP,
     feature::TERMINAL,
+    feature::RESTART,
+    feature::APP_ORDER,
 ];
 
 fn refuse<T>(text: String) -> Result<T> {
@@ -57,6 +59,12 @@ pub fn plan(plan: &PodPlan) -> Result<()> {
         if !is_name(&app.name) || !names.insert(app.name.as_str()) {
             return refuse(format!("bad or repeated app name {:?}", app.name));
         }
+        for other in app.after.iter().chain(&app.requires) {
+            // Names of earlier apps only, so there are no circles.
+            if *other == app.name || !names.contains(other.as_str()) {
+                return refuse(format!("app {} waits for {other:?}, no app before it", app.name));
+            }
+        }
         check_app(plan, app).or_else(|why| refuse(format!("app {}: {why}", app.name)))?;
         for name in moved(app) {
             if !used.insert(name) {
@@ -92,6 +100,9 @@ fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
     }
     if app.terminal.is_some() && app.stdin.is_none() {
         return Err("it has a terminal that is not its standard input".to_owned());
+    }
+    if app.kind == Kind::Oneshot && matches!(app.restart, Restart::Always(_)) {
+        return Err("a one-shot that always starts again would never be done".to_owned());
     }
     if app.argv.first().is_none_or(String::is_empty) {
         return Err("no program".to_owned());

@@ -47,6 +47,12 @@ pub enum Request {
         /// The signal's number.
         number: i32,
     },
+    /// Another run of an app.
+    Restart {
+        /// The app; may be left out when there is only one.
+        #[serde(default)]
+        app: Option<String>,
+    },
     /// Have an app's terminal for as long as this connection lasts.
     Attach {
         /// The app; may be left out when there is only one.
@@ -62,16 +68,46 @@ pub enum Request {
 
 /// How an app is doing.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct AppStatus<'a> {
     /// App name.
     pub name: &'a str,
-    /// `waiting`, `running`, `stopping` or `ended`.
+    /// `waiting`, `running`, `stopping`, `backoff`, `ended` or `failed`.
     pub state: &'static str,
     /// Its PID in the pod's PID namespace, while it has one.
     pub pid: Option<i32>,
-    /// Its shell-style status, once it has ended.
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Unix time of its last start.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<i32>,
+    pub started_ms: Option<u64>,
+    /// How its last run ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Ended>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'a str>,
+    /// Processes the kernel has killed because memory ran out.
+    pub oom_kills: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl From<Exit> for Ended {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Self::Code(code),
+            Exit::Signal(signal) => Self::Signal(signal),
+        }
+    }
 }
 
 /// What init answers.
@@ -240,6 +276,7 @@ mod tests {
     fn requests_as_they_are_written() {
         let parse = |text: &str| serde_json::from_str::<Request>(text).ok();
         assert_eq!(parse(r#"{"op":"stop"}"#), Some(Request::Stop));
+        assert_eq!(parse(r#"{"op":"restart"}"#), Some(Request::Restart { app: None }));
         assert_eq!(parse(r#"{"op":"signal","number":2}"#), Some(Request::Signal { number: 2 }));
         let enter = parse(r#"{"op":"enter","app":"a","argv":["sh"],"env":null}"#);
         assert!(matches!(enter, Some(Request::Enter { tty: false, env: None, .. })));

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod app;
+mod apps;
 mod cgroup;
 mod check;
 mod client;
@@ -25,6 +26,7 @@ mod rootfs;
 mod run;
 mod scope;
 mod setup;
+mod show;
 mod supervise;
 mod terminal;
 mod tether;

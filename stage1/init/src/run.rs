@@ -3,51 +3,47 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use rocket_plan::{AppExit, AppPlan, Cause, ExitRecord, ExitStatus, PodExit, PodPlan, descriptor};
+use rocket_plan::{AppPlan, Cause, ExitRecord, ExitStatus, PodExit, PodPlan, descriptor};
 use rocket_sys::clone::SingleThread;
-use rocket_sys::pidfd::{self, Exit};
+use rocket_sys::pidfd;
 use rocket_sys::proc;
 use rocket_sys::signal::{self, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::control::{AppStatus, Control, Reply, Request};
+use crate::apps::Process;
+use crate::control::{AppStatus, Control, Ended, Reply, Request};
 use crate::descriptors::Descriptors;
-use crate::failure::{Context, Failure, ROCKET, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::notify::Notify;
 use crate::record::{Record, unix_ms};
 use crate::scope::Place;
 use crate::setup::Setup;
-use crate::supervise::{Action, Pod, State, Todo};
+use crate::supervise::{Pod, Rules, State};
 use crate::terminal::Terminals;
 use crate::tether::{Command, Tether};
 use crate::{app, enter, ops, reap};
 
-/// An app's process and history.
-#[derive(Debug, Default)]
-struct Process {
-    /// While it runs.
-    alive: Option<(i32, OwnedFd)>,
-    started_ms: u64,
-    status: Option<i32>,
-}
-
 /// Everything init knows.
-struct Init<'a> {
-    single: SingleThread,
-    plan: &'a PodPlan,
-    descriptors: Descriptors,
-    setup: Setup,
-    pod: Pod,
-    processes: Vec<Process>,
-    record: &'a Record,
-    notify: &'a Notify,
-    tether: Option<&'a Tether>,
-    tether_open: bool,
-    terminals: Terminals,
-    control: Control,
-    signals: SignalFd,
-    begun: Instant,
-    ready: bool,
+pub struct Init<'a> {
+    pub(crate) single: SingleThread,
+    pub(crate) plan: &'a PodPlan,
+    pub(crate) descriptors: Descriptors,
+    pub(crate) setup: Setup,
+    pub(crate) pod: Pod,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) record: &'a Record,
+    pub(crate) notify: &'a Notify,
+    pub(crate) tether: Option<&'a Tether>,
+    pub(crate) tether_open: bool,
+    pub(crate) terminals: Terminals,
+    pub(crate) control: Control,
+    pub(crate) signals: SignalFd,
+    pub(crate) begun: Instant,
+    pub(crate) ready: bool,
+    /// What went wrong is on show already.
+    pub(crate) told: bool,
+    /// The last status.
+    pub(crate) shown: String,
     said_stopping: bool,
 }
 
@@ -72,11 +68,7 @@ pub fn pod(
                 plan,
                 descriptors,
                 setup,
-                pod: Pod::new(
-                    plan.apps.iter().map(|a| (a.name.clone(), a.stop_timeout_ms)).collect(),
-                    plan.exit_policy.clone(),
-                    plan.stop_deadline_ms,
-                ),
+                pod: Pod::new(Rules::of(plan), plan.exit_policy.clone(), plan.stop_deadline_ms),
                 processes: plan.apps.iter().map(|_| Process::default()).collect(),
                 record: &record,
                 notify: &notify,
@@ -87,9 +79,11 @@ pub fn pod(
                 signals,
                 begun: Instant::now(),
                 ready: false,
+                told: false,
+                shown: String::new(),
                 said_stopping: false,
             };
-            init.start_apps();
+            init.begin();
             init.supervise();
             init.end()
         }
@@ -135,7 +129,7 @@ fn set_up(
 
 /// To whoever started the pod: stage0 prints what comes over the tether, else standard error is
 /// the journal or the terminal.
-fn tell(failure: &Failure, tether: Option<&Tether>, notify: &Notify) {
+pub fn tell(failure: &Failure, tether: Option<&Tether>, notify: &Notify) {
     notify.send(&format!("STATUS={}", failure.text));
     match tether {
         Some(tether) => tether.say(&format!("ERR {} {}", failure.code, failure.text)),
@@ -144,43 +138,9 @@ fn tell(failure: &Failure, tether: Option<&Tether>, notify: &Notify) {
 }
 
 impl Init<'_> {
-    fn now(&self) -> u64 {
+    /// Milliseconds since the apps began.
+    pub fn now(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn start_apps(&mut self) {
-        for (index, plan) in self.plan.apps.iter().enumerate() {
-            let started_ms = unix_ms();
-            let started = app::start(self.single, plan, &self.setup, &self.descriptors);
-            if let Some(process) = self.processes.get_mut(index) {
-                process.started_ms = started_ms;
-            }
-            match started {
-                Ok(started) => {
-                    if let Some(process) = self.processes.get_mut(index) {
-                        process.alive = Some((started.pid, started.pidfd));
-                    }
-                    self.pod.started(index);
-                }
-                Err(failure) => {
-                    tell(&failure, self.tether, self.notify);
-                    let cause =
-                        if failure.code == ROCKET { Cause::Setup } else { Cause::ExecFailed };
-                    let exit = Exit::Code(failure.code);
-                    self.app_record(index, exit, cause, Some(failure.text));
-                    let todo = self.pod.failed_to_start(index, failure.code, self.now());
-                    self.act(&todo);
-                    return;
-                }
-            }
-        }
-        self.ready = true;
-        self.notify.send("READY=1\nSTATUS=running");
-        if let Some(tether) = self.tether {
-            tether.say("READY");
-        }
-        // From here on init mostly sleeps, in a few pages of its code.
-        proc::forget_code(self.setup.proc.as_fd());
     }
 
     fn supervise(&mut self) {
@@ -192,6 +152,7 @@ impl Init<'_> {
             }
             self.take_signals();
             self.take_commands();
+            self.take_oom();
             self.take_requests();
             self.terminals.read(&self.control);
             let todo = self.pod.tick(self.now());
@@ -199,8 +160,12 @@ impl Init<'_> {
             if self.pod.is_stopping() && !self.said_stopping {
                 self.said_stopping = true;
                 // What went wrong stays on show.
-                let asked = self.pod.was_asked();
-                self.notify.send(if asked { "STOPPING=1\nSTATUS=stopping" } else { "STOPPING=1" });
+                let status = match (self.pod.was_asked(), self.culprit()) {
+                    (true, _) => "\nSTATUS=stopping".to_owned(),
+                    (false, Some(why)) if !self.told => format!("\nSTATUS=stopping: {why}"),
+                    (false, _) => String::new(),
+                };
+                self.notify.send(&format!("STOPPING=1{status}"));
             }
         }
     }
@@ -221,7 +186,9 @@ impl Init<'_> {
         sources.extend(self.control.listener());
         sources.extend(self.control.connections.iter().map(AsFd::as_fd));
         sources.extend(self.terminals.unattended(&self.control));
+        let watches: Vec<_> = self.processes.iter().filter_map(Process::watch).collect();
         let mut polled: Vec<_> = sources.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        polled.extend(watches.iter().map(|fd| PollFd::new(fd, PollFlags::PRI)));
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(e) => Err(e).context(|| "wait for events".to_owned()),
@@ -267,76 +234,6 @@ impl Init<'_> {
             }
         };
         self.act(&todo);
-    }
-
-    fn ended(&mut self, pid: i32, exit: Exit) {
-        let is = |p: &Process| p.alive.as_ref().is_some_and(|(alive, _)| *alive == pid);
-        if let Some(index) = self.processes.iter().position(is) {
-            if let Some(process) = self.processes.get_mut(index) {
-                process.status = Some(exit.status());
-            }
-            let (cause, todo) = self.pod.ended(index, exit, self.now());
-            self.app_record(index, exit, cause, None);
-            self.act(&todo);
-            if let Some(process) = self.processes.get_mut(index) {
-                process.alive = None;
-            }
-            return;
-        }
-        let entered = |c: &&mut crate::control::Connection| {
-            c.entered.as_ref().is_some_and(|(p, _)| *p == pid)
-        };
-        if let Some(connection) = self.control.connections.iter_mut().find(entered) {
-            connection.exited(exit);
-        }
-    }
-
-    fn app_record(&self, index: usize, exit: Exit, cause: Cause, message: Option<String>) {
-        let (Some(app), Some(process)) = (self.plan.apps.get(index), self.processes.get(index))
-        else {
-            return;
-        };
-        let (code, signal) = match exit {
-            Exit::Code(code) => (Some(code), None),
-            Exit::Signal(signal) => (None, Some(signal)),
-        };
-        self.record.append(&ExitRecord::App(AppExit {
-            app: app.name.clone(),
-            code,
-            signal,
-            cause,
-            started_ms: process.started_ms,
-            ended_ms: unix_ms(),
-            restarts: 0,
-            message,
-        }));
-    }
-
-    fn act(&self, todo: &Todo) {
-        for (index, action) in todo {
-            let (Some(app), Some(process)) =
-                (self.plan.apps.get(*index), self.processes.get(*index))
-            else {
-                continue;
-            };
-            match action {
-                Action::None => {}
-                Action::Signal => {
-                    if let Some((_, pidfd)) = &process.alive {
-                        let _ = pidfd::send_signal(pidfd.as_fd(), app.stop_signal);
-                    }
-                }
-                Action::Kill | Action::Sweep => {
-                    let by_leaf = match (&self.setup.cgroup, &app.leaf) {
-                        (Some(tree), Some(leaf)) => tree.kill(leaf).is_ok(),
-                        _ => false,
-                    };
-                    if let (false, Some((pid, _))) = (by_leaf, &process.alive) {
-                        reap::kill_session(self.setup.proc.as_fd(), *pid);
-                    }
-                }
-            }
-        }
     }
 
     fn take_requests(&mut self) {
@@ -386,6 +283,10 @@ impl Init<'_> {
                     Err(failure) => Reply::refuse(failure),
                 }
             }
+            Request::Restart { app } => match self.restart(app.as_deref(), now) {
+                Ok(()) => Reply::ok(),
+                Err(failure) => Reply::refuse(failure),
+            },
             request @ Request::Enter { .. } => match self.enter(index, request, fds) {
                 Ok(started) => {
                     let pid = Some(started.pid);
@@ -425,7 +326,11 @@ impl Init<'_> {
             name: &app.name,
             state: self.pod.state(index).word(),
             pid: process.alive.as_ref().map(|(pid, _)| *pid),
-            status: process.status,
+            restarts: self.pod.restarts(index),
+            started_ms: (process.started_ms > 0).then_some(process.started_ms),
+            exit: process.exit.map(Ended::from),
+            why: Some(process.why.as_str()).filter(|why| !why.is_empty()),
+            oom_kills: process.oom_kills,
         });
         Reply { state: Some(state), apps: Some(apps.collect()), ..Reply::ok() }
     }
@@ -442,6 +347,15 @@ impl Init<'_> {
             }
         }
         if sent { Ok(()) } else { Err(Failure::rocket("it does not run")) }
+    }
+
+    /// Another run of an app.
+    fn restart(&mut self, name: Option<&str>, now: u64) -> Result<()> {
+        let index = app::find(self.plan, name)?;
+        let refuse = |why| Failure::rocket(format!("cannot restart the app: {why}"));
+        let todo = self.pod.restart(index, now).map_err(refuse)?;
+        self.act(&todo);
+        Ok(())
     }
 
     fn enter(
@@ -479,11 +393,7 @@ impl Init<'_> {
 
     /// Everything is over: `(status and cause for the record, exit status)`.
     fn end(&mut self) -> (i32, Cause, i32) {
-        // Whatever is left of any app or entered command; the kernel would do it too, later.
-        let _ = signal::kill(-1, reap::sigkill());
-        for (pid, exit) in reap::all() {
-            self.ended(pid, exit);
-        }
+        self.kill_the_rest();
         if let Some(tree) = &self.setup.cgroup {
             for leaf in self.plan.apps.iter().filter_map(|a| a.leaf.as_deref()) {
                 tree.remove(leaf);
@@ -496,8 +406,9 @@ impl Init<'_> {
             ExitStatus::Unit if asked => 0,
             ExitStatus::Unit | ExitStatus::App => status,
         };
-        if code != 0 && self.ready {
-            self.notify.send(&format!("STATUS=ended with status {code}"));
+        if code != 0 && !self.told {
+            let why = self.culprit().map(|why| format!(": {why}")).unwrap_or_default();
+            self.notify.send(&format!("STATUS=ended with status {code}{why}"));
         }
         (status, cause, code)
     }

@@ -72,10 +72,12 @@ impl Tether {
         }
     }
 
-    /// Sends a line. A front-end that is gone is noticed by reading, not here.
+    /// Sends a line. A front-end that is gone is noticed by reading, not here; one that does not
+    /// read must not hold up init.
     pub fn say(&self, line: &str) {
         let line = format!("{line}\n");
-        let _ = rustix::net::send(&self.0, line.as_bytes(), SendFlags::NOSIGNAL);
+        let _ =
+            rustix::net::send(&self.0, line.as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 }
 

@@ -114,7 +114,7 @@ mod ns {
             let pid = property(unit, "MainPID");
             let written = std::fs::read_to_string("/run/rocket-test-pod/pid").unwrap();
             assert_eq!(written.trim(), pid);
-            assert_eq!(property(unit, "StatusText"), "running");
+            assert_eq!(property(unit, "StatusText"), "2/2 apps ready");
             let group = format!("/sys/fs/cgroup{}", property(unit, "ControlGroup"));
             for (leaf, least) in [("init", 1), ("app-a", 1), ("app-b", 2)] {
                 let procs =

@@ -48,6 +48,15 @@ pub struct AppPlan {
     pub leaf: Option<String>,
     /// Files to write in the leaf before the app starts.
     pub limits: Vec<LimitFile>,
+    /// Whether it runs as long as the pod, or to its end.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Apps, earlier in the plan, that must be ready or over before this one starts.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// Apps, earlier in the plan, that must be ready before this one starts, and stay.
+    #[serde(default)]
+    pub requires: Vec<String>,
     /// What happens when it ends.
     pub restart: Restart,
     /// When it counts as ready.
@@ -196,12 +205,41 @@ pub struct LimitFile {
     pub required: bool,
 }
 
+/// What an app is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Runs on; it is ready when it has been executed.
+    #[default]
+    Service,
+    /// Runs to its end; it is ready when it has ended with 0.
+    Oneshot,
+}
+
 /// Restart policy of an app inside a living pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Never.
     No,
+    /// After an end with another status than 0.
+    OnFailure(RestartRules),
+    /// After every end that was not asked for.
+    Always(RestartRules),
+}
+
+/// How soon and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RestartRules {
+    /// The first pause; each further one is twice as long …
+    pub delay_ms: u64,
+    /// … up to this. A run as long as this makes the next pause the first again.
+    pub max_delay_ms: u64,
+    /// After so many restarts …
+    pub limit_count: u32,
+    /// … within this time the app is not started again: it has failed.
+    pub limit_window_ms: u64,
 }
 
 /// When an app counts as ready.

@@ -10,8 +10,8 @@ mod app;
 mod record;
 
 pub use app::{
-    AppPlan, Capabilities, Device, Isolator, Isolators, LimitFile, Mount, MountSource, Ready,
-    Restart, Rlimit, RootPlan, SeccompProgram,
+    AppPlan, Capabilities, Device, Isolator, Isolators, Kind, LimitFile, Mount, MountSource, Ready,
+    Restart, RestartRules, Rlimit, RootPlan, SeccompProgram,
 };
 pub use record::{AppExit, Cause, ExitRecord, PodExit, RecordError, decode_records, encode_record};
 
@@ -34,6 +34,10 @@ pub mod feature {
     pub const MULTI_APP: &str = "multi-app";
     /// Apps can have a terminal, which init keeps, and to which clients attach.
     pub const TERMINAL: &str = "terminal";
+    /// Apps that end are started again while the pod lives on.
+    pub const RESTART: &str = "restart";
+    /// Apps start after others and require them; some run to their end.
+    pub const APP_ORDER: &str = "app-order";
 }
 
 /// Names of the descriptors a plan can carry. App specific ones are `NAME:APP` (for example
@@ -164,7 +168,8 @@ pub enum ExitStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExitPolicy {
-    /// The first app that fails ends the pod with its status; all ending well ends it with 0.
+    /// The first app that fails, for good, ends the pod with its status; all ending well ends it
+    /// with 0.
     AnyFailure,
     /// The pod ends when all apps have; its status is the first failure's.
     AllDone,

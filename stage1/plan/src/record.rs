@@ -30,6 +30,10 @@ pub enum Cause {
     Timeout,
     /// Could not be started; the code is 126 or 127.
     ExecFailed,
+    /// The kernel killed it because memory ran out.
+    Oom,
+    /// An app it requires had ended: it was stopped, or never started (neither code nor signal).
+    Dependency,
     /// stage1 itself failed; the code is 125.
     Setup,
 }

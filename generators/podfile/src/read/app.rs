@@ -27,6 +27,13 @@ pub(super) fn app(name: String, section: &Section<'_>) -> App {
     if section.node("image").is_none() {
         section.missing("image", "image = \"example.com/app:1.0\"");
     }
+    if let (Some(kind), Some(restart)) = (section.node("kind"), section.node("restart"))
+        && is(kind, "oneshot")
+        && is(restart, "always")
+    {
+        let message = "a oneshot with restart = \"always\" would never be done";
+        section.report.error_with(restart.pos, message, Some("\"on-failure\"".to_owned()));
+    }
     let seconds = |key, default| section.scalar(key, parse_duration).unwrap_or(default);
     App {
         image: image.unwrap_or_default(),
@@ -59,6 +66,10 @@ pub(super) fn app(name: String, section: &Section<'_>) -> App {
         security: security(section, &name),
         name,
     }
+}
+
+fn is(node: &Node, word: &str) -> bool {
+    matches!(&node.value, Value::String(text) if text == word)
 }
 
 fn image(text: &str) -> Result<String, String> {

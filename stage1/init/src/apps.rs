@@ -1,0 +1,306 @@
+//! What init does to apps: executes what the state table decides, and tells what became of it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rocket_plan::{AppExit, Cause, ExitRecord};
+use rocket_sys::pidfd::{self, Exit};
+use rocket_sys::{proc, signal};
+
+use crate::failure::{ROCKET, warn};
+use crate::record::unix_ms;
+use crate::run::{Init, tell};
+use crate::show;
+use crate::supervise::{Action, State, Todo};
+use crate::{app, reap};
+
+/// An app's process and history.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// While it runs.
+    pub alive: Option<(i32, OwnedFd)>,
+    /// The process that led its last session.
+    leader: Option<i32>,
+    /// Unix time of the start of its last run.
+    pub started_ms: u64,
+    /// How its last run ended.
+    pub exit: Option<Exit>,
+    /// The same in words.
+    pub why: String,
+    /// Processes of its leaf that the kernel has killed because memory ran out.
+    pub oom_kills: u64,
+    /// How many these were when its last run began.
+    oom_before: u64,
+    /// Its leaf's `memory.events`, which can be polled.
+    watch: Option<OwnedFd>,
+}
+
+impl Process {
+    /// To be polled for priority events: memory ran out.
+    pub fn watch(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+}
+
+impl Init<'_> {
+    /// The first starts.
+    pub fn begin(&mut self) {
+        if let Some(tree) = &self.setup.cgroup {
+            for (app, process) in self.plan.apps.iter().zip(&mut self.processes) {
+                process.watch = app.leaf.as_deref().and_then(|leaf| tree.memory_events(leaf));
+            }
+        }
+        let todo = self.pod.begin();
+        self.act(&todo);
+    }
+
+    /// Does what is to be done, and what follows from that.
+    pub fn act(&mut self, todo: &Todo) {
+        let mut queue: VecDeque<_> = todo.iter().copied().collect();
+        while let Some((index, action)) = queue.pop_front() {
+            match action {
+                Action::None => {}
+                Action::Start => queue.extend(self.start(index)),
+                Action::Signal => self.signal_to_stop(index),
+                Action::Kill | Action::Sweep => self.kill(index),
+                Action::Note => self.note(index),
+            }
+        }
+        self.show();
+    }
+
+    fn start(&mut self, index: usize) -> Todo {
+        let Some(plan) = self.plan.apps.get(index) else { return Todo::new() };
+        // What came before this in the queue may have ended the pod.
+        if self.pod.state(index) != State::Starting {
+            return Todo::new();
+        }
+        if self.pod.restarts(index) > 0
+            && let (Some(tree), Some(leaf)) = (&self.setup.cgroup, &plan.leaf)
+        {
+            tree.clear(leaf);
+        }
+        self.look_for_oom(index);
+        let started_ms = unix_ms();
+        let started = app::start(self.single, plan, &self.setup, &self.descriptors);
+        let now = self.now();
+        let Some(process) = self.processes.get_mut(index) else { return Todo::new() };
+        process.started_ms = started_ms;
+        process.oom_before = process.oom_kills;
+        match started {
+            Ok(started) => {
+                process.leader = Some(started.pid);
+                process.alive = Some((started.pid, started.pidfd));
+                self.pod.started(index, now)
+            }
+            Err(failure) => {
+                let exit = Exit::Code(failure.code);
+                process.exit = Some(exit);
+                process.why.clone_from(&failure.text);
+                let end = self.pod.failed_to_start(index, failure.code, now);
+                if self.ready || process.leader.is_some() {
+                    self.say(&format!("app {}: {}", plan.name, failure.text));
+                } else {
+                    self.told = true;
+                    tell(&failure, self.tether, self.notify);
+                }
+                let cause = if failure.code == ROCKET { Cause::Setup } else { Cause::ExecFailed };
+                let text = match end.message {
+                    Some(more) => format!("{}, {more}", failure.text),
+                    None => failure.text,
+                };
+                self.app_record(index, Some(exit), cause, Some(text));
+                end.todo
+            }
+        }
+    }
+
+    fn signal_to_stop(&self, index: usize) {
+        if let (Some(app), Some(process)) = (self.plan.apps.get(index), self.processes.get(index))
+            && let Some((_, pidfd)) = &process.alive
+        {
+            let _ = pidfd::send_signal(pidfd.as_fd(), app.stop_signal);
+        }
+    }
+
+    fn kill(&self, index: usize) {
+        let (Some(app), Some(process)) = (self.plan.apps.get(index), self.processes.get(index))
+        else {
+            return;
+        };
+        let by_leaf = match (&self.setup.cgroup, &app.leaf) {
+            (Some(tree), Some(leaf)) => tree.kill(leaf).is_ok(),
+            _ => false,
+        };
+        if let (false, Some(leader)) = (by_leaf, process.leader) {
+            reap::kill_session(self.setup.proc.as_fd(), leader);
+        }
+    }
+
+    /// Puts on record that an app will not be started.
+    fn note(&mut self, index: usize) {
+        let Some(lost) = self.pod.lost(index) else { return };
+        let text = format!("not started: {lost}, which it requires, has ended");
+        if let (Some(process), Some(app)) =
+            (self.processes.get_mut(index), self.plan.apps.get(index))
+        {
+            process.started_ms = unix_ms();
+            process.why.clone_from(&text);
+            self.say(&format!("app {}: {text}", app.name));
+        }
+        self.app_record(index, None, Cause::Dependency, Some(text));
+    }
+
+    /// A child of init has ended: an app, an entered command, or an orphan.
+    pub fn ended(&mut self, pid: i32, exit: Exit) {
+        let is = |p: &Process| p.alive.as_ref().is_some_and(|(alive, _)| *alive == pid);
+        if let Some(index) = self.processes.iter().position(is) {
+            self.app_ended(index, exit);
+            return;
+        }
+        let entered = |c: &&mut crate::control::Connection| {
+            c.entered.as_ref().is_some_and(|(p, _)| *p == pid)
+        };
+        if let Some(connection) = self.control.connections.iter_mut().find(entered) {
+            connection.exited(exit);
+        }
+    }
+
+    fn app_ended(&mut self, index: usize, exit: Exit) {
+        self.look_for_oom(index);
+        let end = self.pod.ended(index, exit, self.now());
+        let Some(process) = self.processes.get_mut(index) else { return };
+        process.alive = None;
+        process.exit = Some(exit);
+        let victims = process.oom_kills.saturating_sub(process.oom_before);
+        let oom = victims > 0 && exit == Exit::Signal(reap::sigkill());
+        let cause = if oom && end.cause == Cause::Exited { Cause::Oom } else { end.cause };
+        let by_loss = (cause == Cause::Dependency).then(|| self.pod.lost(index)).flatten();
+        let mut more: Vec<String> = Vec::new();
+        more.extend((victims > 0 && cause != Cause::Oom).then(|| show::victims(victims)));
+        more.extend(by_loss.map(|lost| format!("stopped: {lost}, which it requires, has ended")));
+        more.extend(end.message);
+        let more = more.join(", ");
+        let mut why = show::exit(exit, cause == Cause::Oom);
+        if !more.is_empty() {
+            why = format!("{why}, {more}");
+        }
+        process.why.clone_from(&why);
+        let surprise = cause == Cause::Exited && exit.status() != 0 && self.tether.is_none();
+        if let Some(app) = self.plan.apps.get(index)
+            && (!more.is_empty() || surprise || matches!(cause, Cause::Oom | Cause::Timeout))
+        {
+            self.say(&format!("app {}: {why}", app.name));
+        }
+        let message = Some(more).filter(|more| !more.is_empty());
+        self.app_record(index, Some(exit), cause, message);
+        self.act(&end.todo);
+    }
+
+    /// Counts what the kernel has killed in an app's leaf.
+    pub fn look_for_oom(&mut self, index: usize) -> bool {
+        let Some(process) = self.processes.get_mut(index) else { return false };
+        let kills = process.watch.as_ref().and_then(|fd| crate::cgroup::oom_kills(fd.as_fd()));
+        let more = kills.is_some_and(|kills| kills > process.oom_kills);
+        process.oom_kills = kills.unwrap_or(process.oom_kills);
+        more
+    }
+
+    /// Memory may have run out somewhere.
+    pub fn take_oom(&mut self) {
+        for index in 0..self.processes.len() {
+            if !self.look_for_oom(index) {
+                continue;
+            }
+            if let (Some(app), Some(process)) =
+                (self.plan.apps.get(index), self.processes.get(index))
+                && process.alive.is_some()
+            {
+                let kills = process.oom_kills.saturating_sub(process.oom_before);
+                self.say(&format!("app {}: {}", app.name, show::victims(kills)));
+            }
+            self.show();
+        }
+    }
+
+    fn app_record(&self, index: usize, exit: Option<Exit>, cause: Cause, message: Option<String>) {
+        let (Some(app), Some(process)) = (self.plan.apps.get(index), self.processes.get(index))
+        else {
+            return;
+        };
+        let (code, signal) = match exit {
+            Some(Exit::Code(code)) => (Some(code), None),
+            Some(Exit::Signal(signal)) => (None, Some(signal)),
+            None => (None, None),
+        };
+        self.record.append(&ExitRecord::App(AppExit {
+            app: app.name.clone(),
+            code,
+            signal,
+            cause,
+            started_ms: process.started_ms,
+            ended_ms: unix_ms(),
+            restarts: self.pod.restarts(index),
+            message,
+        }));
+    }
+
+    /// A line for people: the journal's, or the front-end's.
+    pub fn say(&self, text: &str) {
+        match self.tether {
+            Some(tether) if self.tether_open => tether.say(&format!("NOTE {text}")),
+            Some(_) => {}
+            None => warn(text),
+        }
+    }
+
+    /// Says that the pod is ready when it is, and how it is doing when that has changed.
+    pub fn show(&mut self) {
+        if self.pod.is_stopping() {
+            return;
+        }
+        let apps = self.plan.apps.iter().zip(&self.processes).enumerate();
+        let views: Vec<_> = apps
+            .map(|(index, (app, process))| show::App {
+                name: &app.name,
+                state: self.pod.state(index),
+                ready: self.pod.is_app_ready(index),
+                why: &process.why,
+                oom_kills: process.oom_kills.saturating_sub(process.oom_before),
+            })
+            .collect();
+        let status = show::status(&views);
+        let now_ready = !self.ready && self.pod.is_ready();
+        if !now_ready && status == self.shown {
+            return;
+        }
+        if now_ready {
+            self.ready = true;
+            self.notify.send(&format!("READY=1\nSTATUS={status}"));
+            if let Some(tether) = self.tether {
+                tether.say("READY");
+            }
+            // From here on init mostly sleeps, in a few pages of its code.
+            proc::forget_code(self.setup.proc.as_fd());
+        } else {
+            self.notify.send(&format!("STATUS={status}"));
+        }
+        self.shown = status;
+    }
+
+    /// What ended the pod, in words.
+    pub fn culprit(&self) -> Option<String> {
+        let index = self.pod.culprit()?;
+        let (app, process) = (self.plan.apps.get(index)?, self.processes.get(index)?);
+        Some(format!("app {}: {}", app.name, process.why))
+    }
+
+    /// Everything that is left is killed and reaped.
+    pub fn kill_the_rest(&mut self) {
+        // Of any app or entered command; the kernel would do it too, later.
+        let _ = signal::kill(-1, reap::sigkill());
+        for (pid, exit) in reap::all() {
+            self.ended(pid, exit);
+        }
+    }
+}

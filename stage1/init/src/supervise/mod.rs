@@ -1,0 +1,471 @@
+//! The life of the apps and the pod's own rules: pure, times passed in as milliseconds.
+//!
+//! `table` says what one app does, `restart` how soon and how often it starts again; here is what
+//! is between apps: the order, what requires what, and when the pod as a whole ends.
+
+mod restart;
+mod rules;
+mod table;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
+use rocket_plan::{Cause, ExitPolicy, Kind};
+use rocket_sys::pidfd::Exit;
+
+use restart::{History, Verdict};
+pub use rules::Rules;
+pub use table::{Action, State};
+use table::{Event, step};
+
+/// Why the pod is going down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Asked,
+    Ending,
+}
+
+/// What an app that has lost another one that it requires knows of it.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    /// Which one.
+    of: usize,
+    /// Its status, if it failed.
+    status: Option<i32>,
+}
+
+#[derive(Clone, Debug)]
+struct App {
+    rules: Rules,
+    state: State,
+    history: History,
+    /// Its run, counted from 0.
+    restarts: u32,
+    /// Whether its program has ever run.
+    has_run: bool,
+    /// When this run began.
+    started: u64,
+    /// In backoff: when it starts again. Stopping: when SIGKILL follows the stop signal.
+    due: Option<u64>,
+    /// Killed because it was late.
+    late: bool,
+    /// Somebody has asked for another run.
+    again: bool,
+    lost: Option<Loss>,
+}
+
+/// All apps of the pod and the rules between them.
+#[derive(Debug)]
+pub struct Pod {
+    apps: Vec<App>,
+    policy: ExitPolicy,
+    stop_deadline: u64,
+    down: Option<Why>,
+    asked: bool,
+    deadline: Option<u64>,
+    /// Status of what ended the pod.
+    status: Option<i32>,
+    /// The app whose end it was.
+    culprit: Option<usize>,
+    /// First failure, for policies that wait for all and for a stop that was asked for.
+    first_failure: Option<i32>,
+}
+
+/// What to do to which app (index in start order).
+pub type Todo = Vec<(usize, Action)>;
+
+/// How an app's end is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// For the record.
+    pub cause: Cause,
+    /// When there is more to say.
+    pub message: Option<String>,
+    /// What is to be done now.
+    pub todo: Todo,
+}
+
+impl Pod {
+    /// Apps in start order.
+    pub fn new(apps: Vec<Rules>, policy: ExitPolicy, stop_deadline: u64) -> Self {
+        let app = |rules| App {
+            rules,
+            state: State::Waiting,
+            history: History::default(),
+            restarts: 0,
+            has_run: false,
+            started: 0,
+            due: None,
+            late: false,
+            again: false,
+            lost: None,
+        };
+        Self {
+            apps: apps.into_iter().map(app).collect(),
+            policy,
+            stop_deadline,
+            down: None,
+            asked: false,
+            deadline: None,
+            status: None,
+            culprit: None,
+            first_failure: None,
+        }
+    }
+
+    /// An app's state.
+    pub fn state(&self, index: usize) -> State {
+        self.apps.get(index).map_or(State::Ended, |a| a.state)
+    }
+
+    /// How often an app was started again.
+    pub fn restarts(&self, index: usize) -> u32 {
+        self.apps.get(index).map_or(0, |a| a.restarts)
+    }
+
+    /// The name of an app whose end stopped this one, or kept it from starting.
+    pub fn lost(&self, index: usize) -> Option<&str> {
+        let lost = self.apps.get(index)?.lost?;
+        self.apps.get(lost.of).map(|a| a.rules.name.as_str())
+    }
+
+    /// Whether an app is ready: it runs, or has done what it was to do.
+    pub fn is_app_ready(&self, index: usize) -> bool {
+        let done = |a: &App| match a.rules.kind {
+            Kind::Service => a.state == State::Running,
+            Kind::Oneshot => a.state == State::Ended && a.lost.is_none(),
+        };
+        self.apps.get(index).is_some_and(done)
+    }
+
+    /// Whether the pod is ready: nothing is still to come.
+    pub fn is_ready(&self) -> bool {
+        let settled = |i| self.is_app_ready(i) || self.state(i).is_over();
+        self.down.is_none() && (0..self.apps.len()).all(settled)
+    }
+
+    /// Whether the pod is going down.
+    pub fn is_stopping(&self) -> bool {
+        self.down.is_some()
+    }
+
+    /// Whether somebody asked for the stop (and nothing had failed before).
+    pub fn was_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// Whether every app is over.
+    pub fn is_finished(&self) -> bool {
+        self.apps.iter().all(|a| a.state.is_over())
+    }
+
+    /// The status of the app that ended the pod, or of the first that failed while it went down.
+    pub fn status(&self) -> i32 {
+        self.status.or(self.first_failure).unwrap_or(0)
+    }
+
+    /// The app that ended the pod by failing.
+    pub fn culprit(&self) -> Option<usize> {
+        self.culprit
+    }
+
+    /// The pod begins: what waits for nothing is to start.
+    pub fn begin(&mut self) -> Todo {
+        self.settle()
+    }
+
+    /// An app's program runs.
+    pub fn started(&mut self, index: usize, now: u64) -> Todo {
+        if let Some(app) = self.apps.get_mut(index) {
+            app.has_run = true;
+            app.started = now;
+        }
+        let mut todo: Todo = self.step(index, Event::Started).into_iter().collect();
+        todo.extend(self.settle());
+        todo
+    }
+
+    /// An app could not be executed. The first time the pod was never ready and ends, whatever its
+    /// policy; later it is an end like any other.
+    pub fn failed_to_start(&mut self, index: usize, code: i32, now: u64) -> End {
+        if self.apps.get(index).is_some_and(|a| a.has_run) {
+            if let Some(app) = self.apps.get_mut(index) {
+                app.started = now;
+            }
+            return self.ended(index, Exit::Code(code), now);
+        }
+        let mut todo: Todo = self.step(index, Event::Failed).into_iter().collect();
+        self.culprit = self.culprit.or(Some(index));
+        todo.extend(self.go_down(Why::Ending, Some(code), now));
+        End { cause: Cause::Exited, message: None, todo }
+    }
+
+    /// An app's main process ended: why, and what to do next.
+    pub fn ended(&mut self, index: usize, exit: Exit, now: u64) -> End {
+        let cause = self.cause(index);
+        let (event, message) = self.judge(index, exit, now);
+        let mut todo: Todo = self.step(index, event).into_iter().collect();
+        todo.extend(self.over(index, exit.status(), now));
+        todo.extend(self.settle());
+        End { cause, message, todo }
+    }
+
+    /// Whether an app that has ended stays so.
+    fn judge(&mut self, index: usize, exit: Exit, now: u64) -> (Event, Option<String>) {
+        let stopping = self.down.is_some();
+        let Some(app) = self.apps.get_mut(index) else { return (Event::Done, None) };
+        app.due = None;
+        let well = exit.status() == 0;
+        if app.state.is_leaving() {
+            return match app.lost {
+                _ if stopping => (Event::Done, None),
+                Some(lost) if lost.status.is_some() => (Event::Failed, None),
+                Some(_) => (Event::Done, None),
+                None if app.again => {
+                    app.due = Some(now);
+                    (Event::Again, None)
+                }
+                None => (Event::Done, None),
+            };
+        }
+        let outcome = if well { Event::Done } else { Event::Failed };
+        if stopping || app.lost.is_some() {
+            return (outcome, None);
+        }
+        match app.history.ended(&app.rules.restart, well, app.started, now) {
+            Verdict::Stay => (outcome, None),
+            Verdict::After(pause) => {
+                app.due = Some(now.saturating_add(pause));
+                (Event::Again, Some(format!("starts again in {}", rules::span(pause))))
+            }
+            Verdict::Limit => {
+                let text = format!("not started again: {}", app.rules.limit());
+                (Event::Failed, Some(text))
+            }
+        }
+    }
+
+    fn cause(&self, index: usize) -> Cause {
+        let Some(app) = self.apps.get(index) else { return Cause::Exited };
+        match (app.state, self.down) {
+            (State::Killed, _) if app.late => Cause::Timeout,
+            (State::Stopping | State::Killed, Some(Why::Asked)) => Cause::StopAsked,
+            (State::Stopping | State::Killed, Some(Why::Ending)) => Cause::PodEnding,
+            (State::Stopping | State::Killed, None) if app.lost.is_some() => Cause::Dependency,
+            (State::Stopping | State::Killed, None) => Cause::StopAsked,
+            _ => Cause::Exited,
+        }
+    }
+
+    /// If an app is over: what that means for those that require it, and for the pod.
+    fn over(&mut self, index: usize, status: i32, now: u64) -> Todo {
+        let state = self.state(index);
+        if self.down.is_some() {
+            if status != 0 {
+                self.first_failure.get_or_insert(status);
+            }
+            return self.next_turn(now);
+        }
+        let Some(app) = self.apps.get(index).filter(|_| state.is_over()) else {
+            return Todo::new();
+        };
+        // A one-shot that is done stays as good as there.
+        let failed = state == State::Failed;
+        let lost = failed || app.rules.kind == Kind::Service || app.lost.is_some();
+        let status = match app.lost.and_then(|l| l.status) {
+            Some(first) if failed => first,
+            _ if failed && status == 0 => 1,
+            _ if failed => status,
+            // It was told to stop, and did.
+            _ => 0,
+        };
+        if failed {
+            self.first_failure.get_or_insert(status);
+        }
+        let ends = match &self.policy {
+            ExitPolicy::AnyFailure => failed,
+            ExitPolicy::AllDone => false,
+            ExitPolicy::App(main) => app.rules.name == *main,
+        };
+        if ends {
+            self.culprit = self.culprit.or(Some(index).filter(|_| failed));
+            return self.go_down(Why::Ending, Some(status), now);
+        }
+        if lost { self.lose(index, failed.then_some(status), now) } else { self.next_turn(now) }
+    }
+
+    /// An app has ended for good: what requires it is not started, or stops.
+    fn lose(&mut self, index: usize, status: Option<i32>, now: u64) -> Todo {
+        let mut todo = Todo::new();
+        let mut gone = vec![index];
+        for other in index..self.apps.len() {
+            let Some(app) = self.apps.get_mut(other) else { continue };
+            let Some(of) = app.rules.requires.iter().find(|i| gone.contains(i)).copied() else {
+                continue;
+            };
+            if app.state.is_over() {
+                continue;
+            }
+            app.lost = app.lost.or(Some(Loss { of, status }));
+            gone.push(other);
+            let has_process = app.state == State::Running || app.state.is_leaving();
+            if !has_process {
+                let event = if status.is_some() { Event::Failed } else { Event::Done };
+                todo.extend(self.step(other, event));
+                todo.extend(self.over(other, status.unwrap_or(0), now));
+            }
+        }
+        todo.extend(self.next_turn(now));
+        todo
+    }
+
+    /// Somebody asks the pod to stop in order.
+    pub fn stop(&mut self, now: u64) -> Todo {
+        self.asked |= self.down.is_none();
+        self.go_down(Why::Asked, None, now)
+    }
+
+    /// Somebody asks for the end, now.
+    pub fn kill(&mut self, now: u64) -> Todo {
+        let mut todo = self.stop(now);
+        for index in 0..self.apps.len() {
+            todo.extend(self.step(index, Event::Kill));
+        }
+        todo
+    }
+
+    /// Somebody asks for another run of an app.
+    pub fn restart(&mut self, index: usize, now: u64) -> Result<Todo, String> {
+        if self.down.is_some() {
+            return Err("the pod is stopping".to_owned());
+        }
+        let over = |i: &usize| self.state(*i).is_over() && !self.is_app_ready(*i);
+        let missing =
+            self.apps.get(index).and_then(|a| a.rules.requires.iter().copied().find(over));
+        if let Some(other) = missing.and_then(|i| self.apps.get(i)) {
+            return Err(format!("it requires {}, which has ended", other.rules.name));
+        }
+        let Some(app) = self.apps.get_mut(index) else { return Ok(Todo::new()) };
+        app.history.forget();
+        match app.state {
+            State::Waiting | State::Starting => Err("it has not been started yet".to_owned()),
+            _ if app.lost.is_some() && app.state.is_leaving() => Err("it is stopping".to_owned()),
+            State::Running => {
+                app.again = true;
+                Ok(self.turn(index, now))
+            }
+            State::Stopping | State::Killed => {
+                app.again = true;
+                Ok(Todo::new())
+            }
+            State::Backoff | State::Ended | State::Failed => {
+                app.lost = None;
+                Ok(self.go(index))
+            }
+        }
+    }
+
+    fn go_down(&mut self, why: Why, status: Option<i32>, now: u64) -> Todo {
+        if self.down.is_none() {
+            self.down = Some(why);
+            self.status = status;
+            self.deadline = Some(now.saturating_add(self.stop_deadline));
+            // What does not run now never will.
+            for index in 0..self.apps.len() {
+                if matches!(self.state(index), State::Waiting | State::Starting | State::Backoff) {
+                    self.step(index, Event::Turn);
+                }
+            }
+            // Failures before a stop that was asked for (only policies that tolerate them get
+            // here) do not count as its result.
+            if why == Why::Asked {
+                self.first_failure = None;
+            }
+        }
+        self.next_turn(now)
+    }
+
+    /// Of those that are to stop the last in start order does, when no other is stopping.
+    fn next_turn(&mut self, now: u64) -> Todo {
+        let down = self.down.is_some();
+        let concerned = |a: &&App| down || a.lost.is_some();
+        if self.apps.iter().filter(concerned).any(|a| a.state.is_leaving()) {
+            return Todo::new();
+        }
+        let next = |a: &App| a.state == State::Running && concerned(&a);
+        match self.apps.iter().rposition(next) {
+            Some(index) => self.turn(index, now),
+            None => Todo::new(),
+        }
+    }
+
+    fn turn(&mut self, index: usize, now: u64) -> Todo {
+        if let Some(app) = self.apps.get_mut(index) {
+            app.due = Some(now.saturating_add(app.rules.stop_timeout));
+        }
+        self.step(index, Event::Turn).into_iter().collect()
+    }
+
+    /// Starts an app, again if it has run.
+    fn go(&mut self, index: usize) -> Todo {
+        if let Some(app) = self.apps.get_mut(index) {
+            (app.due, app.late, app.again) = (None, false, false);
+            app.restarts = app.restarts.saturating_add(u32::from(app.has_run));
+        }
+        self.step(index, Event::Go).into_iter().collect()
+    }
+
+    /// Starts what has all that it waits for.
+    fn settle(&mut self) -> Todo {
+        let mut todo = Todo::new();
+        if self.down.is_some() {
+            return todo;
+        }
+        for index in 0..self.apps.len() {
+            let Some(app) = self.apps.get(index).filter(|a| a.state == State::Waiting) else {
+                continue;
+            };
+            let ready = |i: &usize| self.is_app_ready(*i);
+            let passed = |i: &usize| ready(i) || self.state(*i).is_over();
+            if app.rules.after.iter().all(passed) && app.rules.requires.iter().all(ready) {
+                todo.extend(self.go(index));
+            }
+        }
+        todo
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: u64) -> Todo {
+        let mut todo = Todo::new();
+        let all = self.deadline.is_some_and(|d| d <= now);
+        for index in 0..self.apps.len() {
+            let Some(app) = self.apps.get_mut(index) else { continue };
+            let due = app.due.is_some_and(|d| d <= now);
+            match app.state {
+                State::Backoff if due => todo.extend(self.go(index)),
+                State::Running | State::Stopping if due || all => {
+                    app.late = true;
+                    todo.extend(self.step(index, Event::Kill));
+                }
+                _ => {}
+            }
+        }
+        todo
+    }
+
+    /// When to call [`Self::tick`] next.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let timed = |a: &&App| matches!(a.state, State::Stopping | State::Backoff);
+        let lasting = |a: &App| matches!(a.state, State::Running | State::Stopping);
+        let pod = self.apps.iter().any(lasting).then_some(self.deadline).flatten();
+        self.apps.iter().filter(timed).filter_map(|a| a.due).chain(pod).min()
+    }
+
+    fn step(&mut self, index: usize, event: Event) -> Option<(usize, Action)> {
+        let app = self.apps.get_mut(index)?;
+        let (state, action) = step(app.state, event);
+        app.state = state;
+        (action != Action::None).then_some((index, action))
+    }
+}
