@@ -77,7 +77,7 @@ pub enum LaunchError {
     Limit(#[from] LimitError),
     /// `--cgroup=unit` outside such a unit.
     #[error(
-        "--cgroup=unit needs to be the only process of a systemd service with Delegate=yes: {0}"
+        "--cgroup=unit needs to be the only process of a systemd service with Type=notify and Delegate=yes: {0}"
     )]
     NotInUnit(&'static str),
     /// `--cgroup=scope` without systemd.
@@ -161,6 +161,9 @@ fn decide(choice: CgroupChoice, around: &Surroundings) -> Result<Cgroup, LaunchE
         }
         CgroupChoice::Unit if !around.alone => {
             Err(LaunchError::NotInUnit("there are other processes in its cgroup"))
+        }
+        CgroupChoice::Unit if !around.notify => {
+            Err(LaunchError::NotInUnit("it is not of Type=notify"))
         }
         CgroupChoice::Unit => Ok(Cgroup::Unit),
         CgroupChoice::Auto if around.in_place() => Ok(Cgroup::Unit),
@@ -289,7 +292,7 @@ mod tests {
 
     fn around(booted: bool, delegated: bool, alone: bool) -> Surroundings {
         let cgroup = Some("/rocket.slice/rocket@a.service".to_owned());
-        Surroundings { booted, cgroup, delegated, alone }
+        Surroundings { booted, cgroup, delegated, alone, notify: true }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::cli::error::Failure;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
 use crate::pod::directory::{Pod, Prepared};
-use crate::pod::name::{NameError, NameLock, PodName};
+use crate::pod::name::{self, NameError, NameLock, PodName};
 use crate::pod::prepare::{self, PrepareError, Request};
 use rocket_podfile::{Diagnostic, LoadError, PodFile};
 use std::path::PathBuf;
@@ -173,7 +173,15 @@ impl Wanted {
         };
         match prepare::prepare(paths, &store, &request) {
             Ok(pod) => Ok((pod, name)),
-            Err(error) => Err(prepare_failure(error)),
+            Err(error) => {
+                // A name that no pod has had leaves nothing behind either.
+                if let Some(lock) = name
+                    && name::holder(paths, lock.name())?.is_none()
+                {
+                    lock.forget()?;
+                }
+                Err(prepare_failure(error))
+            }
         }
     }
 }

@@ -146,7 +146,9 @@ fn finish(
     match outcome {
         Ok((code, pod)) => {
             if remove {
-                pod.delete(paths)?;
+                let uuid = pod.uuid();
+                drop(pod);
+                gc::discard(paths, uuid, true)?;
             }
             Ok(ExitCode::from(code))
         }

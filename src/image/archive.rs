@@ -195,6 +195,10 @@ impl<R: BufRead> Reader<R> {
         let mode = small(&old.mode, "mode")? & 0o7777;
         let uid = pax.uid.map_or_else(|| small(&old.uid, "owner"), Ok)?;
         let gid = pax.gid.map_or_else(|| small(&old.gid, "group"), Ok)?;
+        // chown(2) takes the last number for "leave it", so a file with it would be root's.
+        if uid == u32::MAX || gid == u32::MAX {
+            return Err(bad("its owner is no user or group id"));
+        }
         let mtime = match pax.mtime {
             Some(mtime) => mtime,
             None => (number(&old.mtime).ok_or_else(|| bad("its time is not a number"))?, 0),

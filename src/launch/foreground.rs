@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const IMPATIENCE: Duration = Duration::from_secs(2);
 /// SIGHUP, SIGINT, SIGQUIT, SIGTERM.
 const FORWARDED: [i32; 4] = [1, 2, 3, 15];
+/// Exit status of a start that a signal called off: that of SIGINT, the usual one.
+const CALLED_OFF: i32 = 130;
 /// How long a failed start waits for stage1's own words about it.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// More than this without a newline is not stage1.
@@ -37,7 +39,7 @@ pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<(u8, Pod<Running>), La
     // init.
     drop(descriptors);
     let mut lines = Lines::default();
-    let init = match hand_over(&pod, &meta, cgroup, &mut tether, &mut lines, &entry) {
+    let init = match hand_over(&pod, &meta, cgroup, &signals, &mut tether, &mut lines, &entry) {
         Ok(init) => init,
         Err(error) => {
             // What stage1 says of its own failure is the cause; what broke here is its effect.
@@ -59,6 +61,7 @@ fn hand_over(
     pod: &Pod<Running>,
     meta: &Meta,
     cgroup: Cgroup,
+    signals: &SignalFd,
     tether: &mut UnixStream,
     lines: &mut Lines,
     entry: &Child,
@@ -76,12 +79,15 @@ fn hand_over(
     };
     let scope = unit_name(meta.uuid, "scope");
     let mut init = None;
+    // Nothing else looks at signals while systemd is waited for.
+    let watch = Watch::begin(signals)?;
     // The bus is connected to while stage1's entry process does its work.
     bus::start_transient_with(&scope, || {
         let (pid, pidfd) = started(tether, lines, entry)?;
         init = Some((pid, pidfd));
         Ok::<_, LaunchError>(properties::scope(&unit, pid)?)
     })?;
+    drop(watch);
     let (pid, init) =
         init.ok_or_else(|| io_error("start stage1")(io::Error::other("it has no init")))?;
     let path = detect::cgroup_of(Some(pid)).map_err(io_error("find the cgroup of the scope"))?;
@@ -93,6 +99,47 @@ fn hand_over(
     record_cgroup(pod.path(), Some(&path), None)?;
     tether.write_all(b"g").map_err(io_error("release stage1's init"))?;
     Ok(init)
+}
+
+/// A look at signals from beside a call that cannot be interrupted: the first one ends this process,
+/// and the end of the tether ends the pod, which has not begun.
+struct Watch {
+    stop: OwnedFd,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Begins to look. Everything that is to be forked has been by now.
+    fn begin(signals: &SignalFd) -> Result<Self, LaunchError> {
+        let failed = || io_error("watch signals");
+        let signals = signals.as_fd().try_clone_to_owned().map_err(failed())?;
+        let (ended, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|e| failed()(e.into()))?;
+        let thread = std::thread::Builder::new()
+            .spawn(move || {
+                let mut fds =
+                    [PollFd::new(&signals, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
+                while poll(&mut fds, None).is_err() {}
+                // A signal that is not read here is pending still, and is the caller's to read.
+                if !fds[0].revents().is_empty() && fds[1].revents().is_empty() {
+                    let text = b"rocket: called off while systemd was asked for a scope\n";
+                    let _ = io::stderr().write_all(text);
+                    std::process::exit(CALLED_OFF);
+                }
+            })
+            .map_err(failed())?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // A byte ends the wait as surely as the closing would, and the thread is gone after this.
+        let _ = rustix::io::write(&self.stop, b".");
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Waits until the entry process has cloned init and ended.

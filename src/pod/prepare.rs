@@ -159,13 +159,10 @@ pub fn prepare(
         None => None,
     };
     let pod = Pod::create(paths)?;
-    match fill(paths, request, &resolved, previous, &pod) {
-        Ok(()) => {
-            if let Some(lock) = request.name {
-                lock.assign(pod.uuid())?;
-            }
-            Ok(pod.seal(paths)?)
-        }
+    let filled = fill(paths, request, &resolved, previous, &pod)
+        .and_then(|()| request.name.map_or(Ok(()), |lock| Ok(lock.assign(pod.uuid())?)));
+    match filled {
+        Ok(()) => Ok(pod.seal(paths)?),
         Err(error) => {
             // The first error is the one to report; gc removes what stays.
             let _ = pod.delete(paths);

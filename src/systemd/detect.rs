@@ -52,6 +52,8 @@ pub struct Surroundings {
     pub delegated: bool,
     /// This process is alone in it.
     pub alone: bool,
+    /// The unit waits to be told of its main process and readiness (`Type=notify`).
+    pub notify: bool,
 }
 
 impl Surroundings {
@@ -62,14 +64,16 @@ impl Surroundings {
             let dir = cgroup_dir(cgroup);
             (is_delegated(&dir), is_alone(&dir))
         });
-        Self { booted: booted(), cgroup, delegated, alone }
+        let notify = std::env::var_os("NOTIFY_SOCKET").is_some_and(|address| !address.is_empty());
+        Self { booted: booted(), cgroup, delegated, alone, notify }
     }
 
     /// Whether the pod may take over the cgroup this process is in: the main process of a unit
-    /// that delegates, and alone there, so that two pods never share a leaf.
+    /// that delegates, and alone there, so that two pods never share a leaf. A unit that is not of
+    /// `Type=notify` would end with this process and take init along.
     pub fn in_place(&self) -> bool {
         let unit = self.cgroup.as_deref().is_some_and(|c| c.ends_with(".service"));
-        self.booted && unit && self.delegated && self.alone
+        self.booted && unit && self.delegated && self.alone && self.notify
     }
 }
 
@@ -117,11 +121,13 @@ mod tests {
             cgroup: Some("/rocket.slice/rocket@a.service".into()),
             delegated: true,
             alone: true,
+            notify: true,
         };
         assert!(here.in_place());
         assert!(!Surroundings { alone: false, ..here.clone() }.in_place());
         assert!(!Surroundings { delegated: false, ..here.clone() }.in_place());
         assert!(!Surroundings { booted: false, ..here.clone() }.in_place());
+        assert!(!Surroundings { notify: false, ..here.clone() }.in_place());
         let session = Some("/user.slice/session-1.scope".into());
         assert!(!Surroundings { cgroup: session, ..here }.in_place());
     }

@@ -105,6 +105,7 @@ fn damage_is_named() {
         (pax(&record("path", b"a\0b")), "NUL"),
         (pax(&record("path", b"")), "empty"),
         (pax(&record("uid", b"5000000000")), "too large"),
+        (pax(&record("uid", b"4294967295")), "no user or group id"),
         (pax(&record("GNU.sparse.major", b"1")), "sparse"),
         (pax(&record("SCHILY.xattr.user.a", &vec![b'x'; 70_000])), "too large"),
         ([with_data("g", b'g', &record("path", b"z")), file.clone()].concat(), "global"),

@@ -45,7 +45,13 @@ impl Tree {
             match write(directory.as_fd(), &limit.file, &limit.value) {
                 Ok(()) => {}
                 Err(e) if limit.required => {
-                    let text = format!("set {}={} on {leaf}: {e}", limit.file, limit.value);
+                    let mut text = format!("set {}={} on {leaf}: {e}", limit.file, limit.value);
+                    if e.kind() == std::io::ErrorKind::NotFound {
+                        let controller = limit.file.split('.').next().unwrap_or_default();
+                        text.push_str(&format!(
+                            ": this unit has no {controller} controller (--best-effort runs the pod without the limit)"
+                        ));
+                    }
                     return Err(Failure::rocket(text));
                 }
                 Err(e) => {

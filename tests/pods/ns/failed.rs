@@ -95,3 +95,49 @@ fn a_listing_that_does_not_fit_on_the_disk_is_an_error_and_a_closed_pipe_is_none
     shell("rocket list > /dev/full").ends_with(125).says(&["standard output"]);
     shell("set -o pipefail; rocket list | true").ok();
 }
+
+#[test]
+fn a_service_that_is_not_of_type_notify_gets_a_scope_and_its_pod_runs_to_its_end() {
+    require_bed("ns");
+    image::add_busybox(IMAGE, &["/bin/sleep", "1000"]);
+    let inner = ["/usr/bin/rocket", "run", IMAGE, "--exec", "/bin/sh", "--", "-c", "exit 6"];
+    for kind in ["simple", "exec"] {
+        let kind = format!("--property=Type={kind}");
+        let outer = ["--wait", "--quiet", "--property=Delegate=yes", &kind];
+        run("systemd-run", [&outer[..], &inner].concat()).ends_with(6);
+    }
+    let unit = ["--cgroup=unit", IMAGE];
+    let outer = ["--wait", "--quiet", "--pipe", "--property=Delegate=yes"];
+    run("systemd-run", [&outer[..], &inner[..2], &unit].concat())
+        .ends_with(125)
+        .says(&["Type=notify"]);
+}
+
+#[test]
+fn alone_a_signal_ends_a_start_that_waits_for_a_stuck_bus() {
+    require_bed("ns");
+    image::add_busybox(IMAGE, &["/bin/sleep", "1000"]);
+    let bus = ["kill", "--kill-whom=main", "dbus.service"];
+    systemctl([bus[0], bus[1], "--signal=STOP", bus[2]]).ok();
+    let front = Command::new("/usr/bin/rocket").args(["run", "--rm", IMAGE]).start();
+    std::thread::sleep(Duration::from_millis(500));
+    front.signal(Signal::TERM);
+    let done = front.wait();
+    run("pkill", ["-CONT", "dbus-daemon"]).ok();
+    done.ends_with(130).says(&["called off"]);
+    wait_until("no scope is left", 20, || scopes().is_empty());
+    rocket(["gc", "--grace-period", "0"]).ok();
+}
+
+#[test]
+fn a_name_goes_with_the_pod_that_had_it() {
+    require_bed("ns");
+    image::add_busybox(IMAGE, &["/bin/sleep", "1000"]);
+    rocket(["run", "--rm", "--name", "short-lived", IMAGE, "--exec", "/bin/true"]).ok();
+    rocket(["run", "--name", "never-lived", "example.com/none:1"]).ends_with(125);
+    for name in ["short-lived", "never-lived"] {
+        for file in [name.to_owned(), format!("{name}.lock")] {
+            assert!(!std::path::Path::new("/var/lib/rocket/names").join(&file).exists(), "{file}");
+        }
+    }
+}
