@@ -7,12 +7,17 @@
 //!     none:  stage1 as a plain child
 //! ```
 
+mod attach;
 mod descriptors;
 mod flavour;
 mod foreground;
+pub mod keeper;
+mod keys;
 mod terminal;
 
+pub use attach::{Attached, attach};
 pub use flavour::{Flavour, FlavourError};
+pub use keys::{DetachKeys, KeysError};
 
 use crate::config::paths::Paths;
 use crate::pod::directory::{self, DirectoryError, Pod, Prepared, Running};
@@ -29,6 +34,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use terminal::Bridge;
 use thiserror::Error;
 
 /// `--cgroup`.
@@ -52,6 +58,26 @@ pub struct Options {
     pub cgroup: CgroupChoice,
     /// Report instead of refuse limits that cannot be enforced.
     pub best_effort: bool,
+    /// The app gets a terminal.
+    pub terminal: Option<TerminalOptions>,
+}
+
+/// The terminal of a pod's one app.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TerminalOptions {
+    /// What the caller types is for the app.
+    pub interactive: bool,
+    /// What the caller types to go and leave the pod running.
+    pub detach_keys: DetachKeys,
+}
+
+/// How a foreground pod left the foreground.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ended, with this exit status.
+    Ended(u8, Pod<Running>),
+    /// It goes on without this process.
+    Detached(uuid::Uuid),
 }
 
 /// Why a pod did not start.
@@ -86,6 +112,12 @@ pub enum LaunchError {
     /// Limits without cgroups.
     #[error("the pod has limits ({0}), and without a cgroup none of them can be enforced")]
     Limits(String),
+    /// A terminal for several apps.
+    #[error("a terminal is for pods of one app, and this one has {0}")]
+    SeveralApps(usize),
+    /// init's control socket.
+    #[error(transparent)]
+    Control(#[from] crate::pod::control::ControlError),
     /// stage1 said why it failed.
     #[error("{text}")]
     Stage1 {
@@ -122,9 +154,11 @@ struct Ready {
     meta: Meta,
     /// This process's end of the tether of a foreground pod.
     tether: Option<UnixStream>,
+    /// What carries between the app's terminal and the caller's.
+    bridge: Option<Bridge>,
 }
 
-/// Runs a prepared pod in the foreground and gives its exit status. In a unit this does not return
+/// Runs a prepared pod in the foreground. In a unit this does not return
 /// unless it fails: the process becomes stage1.
 ///
 /// # Errors
@@ -134,7 +168,7 @@ pub fn run(
     pod: Pod<Prepared>,
     name: Option<NameLock>,
     options: Options,
-) -> Result<(u8, Pod<Running>), LaunchError> {
+) -> Result<Outcome, LaunchError> {
     let around = Surroundings::of_self();
     let cgroup = decide(options.cgroup, &around)?;
     let ready = make_ready(paths, pod, name.as_ref(), cgroup, options, &around)?;
@@ -186,6 +220,11 @@ fn make_ready(
     let mut plan: PodPlan = meta::read(&dir.join(directory::PLAN))?;
     let sources: Vec<Source> = meta::read(&dir.join(sources::FILE))?;
     let flavour = Flavour::find(Path::new(crate::config::paths::STAGE1), "ns")?;
+    let mut descriptors = Descriptors::default();
+    let master = match options.terminal {
+        Some(_) => Some(descriptors.terminal(&mut plan)?),
+        None => None,
+    };
     flavour.check(&plan.features_required)?;
     plan.cgroup = cgroup;
     plan.boot_id = life::boot_id().unwrap_or_default();
@@ -197,11 +236,10 @@ fn make_ready(
         without_cgroup(&mut plan, &meta, options)?;
     }
     descriptors::keep_descriptor_limit(&mut plan);
-    let mut descriptors = Descriptors::default();
     descriptors.open_sources(paths, &dir, &sources)?;
     descriptors.open_pod_files(&dir)?;
     descriptors.locks(pod.lock(), name.map(NameLock::file))?;
-    let mut tether = None;
+    let (mut tether, mut bridge) = (None, None);
     match cgroup {
         Cgroup::Unit => {
             let unit = around.cgroup.as_deref().and_then(detect::unit_of).unwrap_or_default();
@@ -213,11 +251,14 @@ fn make_ready(
             let (ours, theirs) = UnixStream::pair().map_err(io_error("make a socket pair"))?;
             descriptors.add(descriptor::TETHER, theirs);
             tether = Some(ours);
+            if let (Some(master), Some(terminal)) = (master, options.terminal) {
+                bridge = Some(Bridge::new(master, terminal.interactive, terminal.detach_keys)?);
+            }
         }
     }
     descriptors.complete(&mut plan, &dir)?;
     let pod = pod.start(paths)?;
-    Ok(Ready { pod, flavour, descriptors, meta, tether })
+    Ok(Ready { pod, flavour, descriptors, meta, tether, bridge })
 }
 
 /// A pod without cgroups has no leaves, and a limit that cannot be enforced fails it.

@@ -2,6 +2,7 @@
 
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Format};
+use crate::cli::target::PodsArg;
 use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::pod::directory::State;
@@ -9,15 +10,18 @@ use crate::pod::gc::{self, Options, Step};
 use crate::pod::list::{self, Status};
 use crate::pod::lookup;
 use crate::pod::prepare::now_ms;
+use crate::pod::usage;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Arguments of `rocket rm`.
 #[derive(Debug, clap::Args)]
 pub struct RmArgs {
-    /// Names, UUIDs, or at least 8 digits of one.
-    #[arg(required = true, value_name = "POD")]
-    pods: Vec<String>,
+    #[command(flatten)]
+    pods: PodsArg,
+    /// Only say what would be done, and how many bytes that would free.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Arguments of `rocket gc`.
@@ -37,7 +41,7 @@ pub struct GcArgs {
     /// Only dead instances of the pod of this name.
     #[arg(long, value_name = "NAME")]
     pod: Option<String>,
-    /// Only say what would be done.
+    /// Only say what would be done, and how many bytes that would free.
     #[arg(long)]
     dry_run: bool,
     /// How to print it.
@@ -48,8 +52,8 @@ pub struct GcArgs {
 /// `rocket rm`.
 pub fn rm(paths: &Paths, args: &RmArgs) -> Result<ExitCode, Failure> {
     let mut last = None;
-    for word in &args.pods {
-        if let Err(failure) = rm_one(paths, word)
+    for word in &args.pods.words()? {
+        if let Err(failure) = rm_one(paths, word, args.dry_run)
             && let Some(previous) = last.replace(failure)
         {
             previous.report();
@@ -58,7 +62,7 @@ pub fn rm(paths: &Paths, args: &RmArgs) -> Result<ExitCode, Failure> {
     last.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-fn rm_one(paths: &Paths, word: &str) -> Result<(), Failure> {
+fn rm_one(paths: &Paths, word: &str, dry_run: bool) -> Result<(), Failure> {
     let found = lookup::find(paths, word)?;
     let info = list::info(paths, found)
         .ok_or_else(|| Failure::message(format!("pod {} has just been removed", found.uuid)))?;
@@ -73,6 +77,10 @@ fn rm_one(paths: &Paths, word: &str) -> Result<(), Failure> {
         name: info.meta.and_then(|meta| meta.name),
         why: "asked for".to_owned(),
     };
+    if dry_run {
+        output::data(&sentence(&step, "would remove", Some(bytes(paths, &step))));
+        return Ok(());
+    }
     if gc::remove(paths, &step)? {
         output::data(&found.uuid.to_string());
         Ok(())
@@ -97,44 +105,68 @@ pub fn gc(paths: &Paths, config: &Config, args: &GcArgs) -> Result<ExitCode, Fai
     if let Some(name) = &args.pod {
         steps.retain(|step| step.name.as_ref() == Some(name));
     }
+    if args.dry_run {
+        let sizes: Vec<u64> = steps.iter().map(|step| bytes(paths, step)).collect();
+        report(&steps, args.format, Some(&sizes));
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut done = Vec::new();
     let mut failed = None;
     for step in steps {
-        let removed = args.dry_run || {
-            match gc::remove(paths, &step) {
-                Ok(removed) => removed,
-                Err(error) => {
-                    // One pod that cannot be removed must not keep the others.
-                    if let Some(previous) = failed.replace(Failure::new(error)) {
-                        previous.report();
-                    }
-                    false
+        let removed = match gc::remove(paths, &step) {
+            Ok(removed) => removed,
+            Err(error) => {
+                // One pod that cannot be removed must not keep the others.
+                if let Some(previous) = failed.replace(Failure::new(error)) {
+                    previous.report();
                 }
+                false
             }
         };
         if removed {
             done.push(step);
         }
     }
-    if !args.dry_run && args.pod.is_none() {
+    if args.pod.is_none() {
         gc::empty_garbage(paths)?;
     }
-    report(&done, args);
+    report(&done, args.format, None);
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-fn report(steps: &[Step], args: &GcArgs) {
-    match args.format {
+/// What removing it gives back to the disk.
+fn bytes(paths: &Paths, step: &Step) -> u64 {
+    usage::bytes(&step.state.path(paths, step.uuid))
+}
+
+fn sentence(step: &Step, verb: &str, bytes: Option<u64>) -> String {
+    let name = step.name.as_deref().map_or_else(String::new, |name| format!(" ({name})"));
+    let kind = if step.state == State::Prepared { "prepared pod" } else { "pod" };
+    let bytes = bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
+    format!("{verb} {kind} {}{name}: {}{bytes}", step.uuid, step.why)
+}
+
+/// `sizes`: nothing has been done yet, and these are the bytes of each step.
+fn report(steps: &[Step], format: Format, sizes: Option<&[u64]>) {
+    let size = |index: usize| sizes.and_then(|sizes| sizes.get(index)).copied();
+    let verb = if sizes.is_some() { "would remove" } else { "removed" };
+    match format {
         Format::Json => {
-            let list = serde_json::to_value(steps).unwrap_or_default();
+            let mut list = serde_json::to_value(steps).unwrap_or_default();
+            for (index, step) in list.as_array_mut().into_iter().flatten().enumerate() {
+                if let Some(bytes) = size(index) {
+                    step["bytes"] = bytes.into();
+                }
+            }
             output::json(&list);
         }
         Format::Table => {
-            for step in steps {
-                let verb = if args.dry_run { "would remove" } else { "removed" };
-                let name = step.name.as_deref().map_or_else(String::new, |n| format!(" ({n})"));
-                let kind = if step.state == State::Prepared { "prepared pod" } else { "pod" };
-                output::data(&format!("{verb} {kind} {}{name}: {}", step.uuid, step.why));
+            for (index, step) in steps.iter().enumerate() {
+                output::data(&sentence(step, verb, size(index)));
+            }
+            if let Some(sizes) = sizes.filter(|sizes| sizes.len() > 1) {
+                let total = sizes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+                output::data(&format!("{} bytes in all", total));
             }
         }
     }

@@ -65,6 +65,26 @@ pub enum CompressionArg {
     Zstd,
 }
 
+impl From<CompressionArg> for Compression {
+    fn from(arg: CompressionArg) -> Self {
+        match arg {
+            CompressionArg::None => Self::None,
+            CompressionArg::Gzip => Self::Gzip,
+            CompressionArg::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// The latest time that a packed file may have (reproducible-builds.org, `SOURCE_DATE_EPOCH`).
+pub fn clamp() -> Result<Option<i64>, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse::<u32>().map(|seconds| Some(i64::from(seconds))).map_err(|_| {
+            Failure::message(format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds"))
+        }),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Arguments of `rocket image pack`.
 #[derive(Debug, clap::Args)]
 pub struct PackArgs {
@@ -136,17 +156,7 @@ fn pack(paths: &Paths, args: &PackArgs) -> Result<ExitCode, Failure> {
             PathBuf::from(format!("{last}{version}.aci").replace('/', "-"))
         }
     };
-    let compression = match args.compression {
-        CompressionArg::None => Compression::None,
-        CompressionArg::Gzip => Compression::Gzip,
-        CompressionArg::Zstd => Compression::Zstd,
-    };
-    let clamp = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => Some(text.parse::<u32>().map(i64::from).map_err(|_| {
-            Failure::message(format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds"))
-        })?),
-        Err(_) => None,
-    };
+    let (compression, clamp) = (args.compression.into(), clamp()?);
     let request =
         Request { rootfs: &args.rootfs, manifest: &manifest, output: &output, compression, clamp };
     let packed = pack::pack(&request).map_err(explain)?;

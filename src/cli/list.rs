@@ -1,7 +1,9 @@
 //! `rocket list` and `rocket status`.
 
+use crate::cli::detail::{self, AppDetail};
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Format};
+use crate::cli::target::PodArg;
 use crate::cli::wait::{TimeArg, until_dead};
 use crate::config::paths::Paths;
 use crate::pod::list::{self, Info};
@@ -20,9 +22,8 @@ pub struct ListArgs {
 /// Arguments of `rocket status`.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
-    /// Name, UUID, or at least 8 digits of one.
-    #[arg(value_name = "POD")]
-    pod: String,
+    #[command(flatten)]
+    pod: PodArg,
     /// Wait for its end first, for no longer than this.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "infinity")]
     wait: Option<TimeArg>,
@@ -36,11 +37,12 @@ pub fn list(paths: &Paths, args: ListArgs) -> Result<ExitCode, Failure> {
     let pods = list::all(paths)?;
     match args.format {
         Format::Json => {
-            output::json(&Value::Array(pods.iter().map(to_json).collect()));
+            output::json(&Value::Array(pods.iter().map(|pod| to_json(paths, pod)).collect()));
         }
         Format::Table => {
-            let rows: Vec<Vec<String>> = pods.iter().map(row).collect();
-            output::table(&["UUID", "NAME", "STATE", "APPS", "UNIT", "CREATED"], &rows);
+            let rows: Vec<Vec<String>> = pods.iter().map(|pod| row(paths, pod)).collect();
+            let header = ["UUID", "NAME", "STATE", "APPS", "MEMORY", "UNIT", "CREATED"];
+            output::table(&header, &rows);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -48,7 +50,7 @@ pub fn list(paths: &Paths, args: ListArgs) -> Result<ExitCode, Failure> {
 
 /// `rocket status`.
 pub fn status(paths: &Paths, args: StatusArgs) -> Result<ExitCode, Failure> {
-    let mut found = lookup::find(paths, &args.pod)?;
+    let mut found = lookup::find(paths, &args.pod.word()?)?;
     if args.wait.is_some() {
         until_dead(paths, found, args.wait)?;
         found = lookup::locate(paths, found.uuid)
@@ -57,25 +59,41 @@ pub fn status(paths: &Paths, args: StatusArgs) -> Result<ExitCode, Failure> {
     let info = list::info(paths, found)
         .ok_or_else(|| Failure::message(format!("pod {} has just been removed", found.uuid)))?;
     match args.format {
-        Format::Json => output::json(&to_json(&info)),
-        Format::Table => describe(&info),
+        Format::Json => output::json(&to_json(paths, &info)),
+        Format::Table => describe(paths, &info),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(pod: &Info) -> Vec<String> {
+fn row(paths: &Paths, pod: &Info) -> Vec<String> {
     let dash = || "-".to_owned();
     let meta = pod.meta.as_ref();
-    let apps: Vec<&str> =
-        meta.map_or_else(Vec::new, |m| m.apps.iter().map(|a| a.name.as_str()).collect());
+    let details = detail::of(&pod.state.path(paths, pod.uuid), pod);
+    let apps = meta.iter().flat_map(|meta| &meta.apps).zip(&details);
+    let apps: Vec<String> = apps.map(|(app, detail)| app_word(pod, &app.name, detail)).collect();
+    let memory = details.iter().filter_map(|detail| detail.usage.as_ref()?.memory);
+    let memory = memory.reduce(u64::saturating_add);
     vec![
         pod.uuid.to_string(),
         meta.and_then(|m| m.name.clone()).unwrap_or_else(dash),
         state(pod),
         if apps.is_empty() { dash() } else { apps.join(",") },
+        memory.map_or_else(dash, detail::size),
         unit(pod).unwrap_or_else(dash),
         meta.map_or_else(dash, |m| output::age(m.created_ms)),
     ]
+}
+
+/// An app's name, with its state where that is not the pod's.
+fn app_word(pod: &Info, name: &str, detail: &AppDetail) -> String {
+    let live = detail.live.as_ref().map(|live| live.state.as_str());
+    let exit = pod.record.apps.iter().find(|exit| exit.app == name).map(|exit| exit.status());
+    match (live, exit) {
+        (Some("running"), _) => name.to_owned(),
+        (Some(state), _) => format!("{name}({state})"),
+        (None, Some(status)) if status != 0 => format!("{name}({status})"),
+        (None, _) => name.to_owned(),
+    }
 }
 
 fn unit(pod: &Info) -> Option<String> {
@@ -89,7 +107,7 @@ fn state(pod: &Info) -> String {
     }
 }
 
-fn describe(pod: &Info) {
+fn describe(paths: &Paths, pod: &Info) {
     let line = |key: &str, value: &str| output::data(&format!("{key:>12}: {value}"));
     line("uuid", &pod.uuid.to_string());
     line("state", &state(pod));
@@ -114,7 +132,8 @@ fn describe(pod: &Info) {
     if let Some(pid) = pod.pid {
         line("init pid", &pid.to_string());
     }
-    for app in pod.meta.iter().flat_map(|meta| &meta.apps) {
+    let details = detail::of(&pod.state.path(paths, pod.uuid), pod);
+    for (app, detail) in pod.meta.iter().flat_map(|meta| &meta.apps).zip(&details) {
         let end = pod.record.apps.iter().find(|exit| exit.app == app.name);
         let state = match end {
             Some(exit) => {
@@ -128,8 +147,24 @@ fn describe(pod: &Info) {
             }
             None => pod.status.as_str().to_owned(),
         };
-        line("app", &format!("{}  {state}", app.name));
+        let state = match &detail.live {
+            Some(live) if live.state == "running" || end.is_none() => live.state.clone(),
+            Some(live) => format!("{}; last run: {state}", live.state),
+            None => state,
+        };
+        let restarts = restarts(pod, &app.name, detail);
+        let restarts = restarts.filter(|count| *count > 0);
+        let restarts = restarts.map(|count| format!(", restarts {count}")).unwrap_or_default();
+        line("app", &format!("{}  {state}{restarts}", app.name));
         line("image", &format!("{}  {}", app.image, app.image_id));
+        if let Some(usage) = detail::line(detail) {
+            line("usage", &usage);
+        }
+        if !detail.limits.is_empty() {
+            let limits: Vec<String> =
+                detail.limits.iter().map(|(file, value)| format!("{file}={value}")).collect();
+            line("limits", &limits.join(", "));
+        }
     }
     for weak in pod.meta.iter().flat_map(|meta| &meta.weakened) {
         line("weakened", weak);
@@ -150,18 +185,31 @@ fn cause(cause: rocket_plan::Cause) -> &'static str {
     }
 }
 
-fn to_json(pod: &Info) -> Value {
+/// How often an app was started again, as init says or as it wrote down.
+fn restarts(pod: &Info, app: &str, detail: &AppDetail) -> Option<u32> {
+    let written = || pod.record.apps.iter().find(|exit| exit.app == app).map(|exit| exit.restarts);
+    detail.live.as_ref().and_then(|live| live.restarts).or_else(written)
+}
+
+fn to_json(paths: &Paths, pod: &Info) -> Value {
+    let details = detail::of(&pod.state.path(paths, pod.uuid), pod);
     let apps: Vec<Value> = pod
         .meta
         .iter()
         .flat_map(|meta| &meta.apps)
-        .map(|app| {
+        .zip(&details)
+        .map(|(app, detail)| {
             let exit = pod.record.apps.iter().find(|exit| exit.app == app.name);
             json!({
                 "name": app.name,
                 "image": app.image,
                 "image-id": app.image_id,
                 "layers": app.layers,
+                "state": detail.live.as_ref().map_or(pod.status.as_str(), |live| &live.state),
+                "started-ms": detail.live.as_ref().and_then(|live| live.started_ms),
+                "restarts": restarts(pod, &app.name, detail),
+                "usage": detail.usage,
+                "limits": detail.limits,
                 "exit": exit,
             })
         })

@@ -20,6 +20,12 @@ pub struct LogsArgs {
     /// Only the last lines.
     #[arg(short = 'n', long, value_name = "NUMBER")]
     lines: Option<u32>,
+    /// Only what was written since then: a time, or a span such as -1h (systemd.time(7)).
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Only what was written until then.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "follow")]
+    until: Option<String>,
 }
 
 /// `rocket logs`.
@@ -36,6 +42,11 @@ pub fn run(paths: &Paths, args: &LogsArgs) -> Result<ExitCode, Failure> {
     if let Some(lines) = args.lines {
         command.arg(format!("--lines={lines}"));
     }
+    for (option, time) in [("since", &args.since), ("until", &args.until)] {
+        if let Some(time) = time {
+            command.arg(format!("--{option}={time}"));
+        }
+    }
     match lookup::find(paths, pod) {
         Ok(found) => {
             let info = list::info(paths, found).ok_or_else(|| {
@@ -46,7 +57,7 @@ pub fn run(paths: &Paths, args: &LogsArgs) -> Result<ExitCode, Failure> {
                 Some(unit) if unit.ends_with(".service") => {
                     command.arg(format!("--unit={unit}"));
                     if PodName::new(pod).is_err() || found.uuid.to_string().starts_with(pod) {
-                        since_until(&mut command, &info);
+                        one_instance(&mut command, &info, args);
                     }
                 }
                 _ => {
@@ -74,13 +85,21 @@ pub fn run(paths: &Paths, args: &LogsArgs) -> Result<ExitCode, Failure> {
     Err(Failure::new(anyhow::Error::new(command.exec()).context("cannot run journalctl")))
 }
 
-/// The lines of one instance among those of its unit.
-fn since_until(command: &mut Command, info: &list::Info) {
+/// The lines of one instance among those of its unit: by its time, or, where other times are asked
+/// for, by its invocation (systemd's own lines about the unit have none).
+fn one_instance(command: &mut Command, info: &list::Info, args: &LogsArgs) {
+    if args.since.is_some() || args.until.is_some() {
+        let invocation = info.cgroup.as_ref().and_then(|cgroup| cgroup.invocation.as_ref());
+        if let Some(invocation) = invocation {
+            command.arg(format!("_SYSTEMD_INVOCATION_ID={invocation}"));
+        }
+        return;
+    }
     let seconds = |ms: u64| format!("@{}.{:03}", ms / 1000, ms % 1000);
     if let Some(started) = info.meta.as_ref().map(|meta| meta.created_ms) {
         command.arg(format!("--since={}", seconds(started)));
     }
-    if let Some(exit) = &info.record.pod {
+    if let Some(exit) = info.record.pod.as_ref().filter(|_| !args.follow) {
         // A line may be stamped a moment after the end that init wrote down.
         command.arg(format!("--until={}", seconds(exit.ended_ms.saturating_add(500))));
     }

@@ -1,23 +1,30 @@
 //! Words, not kernels: the command line, its output and its errors. One verb a file.
 
+pub mod attach;
 pub mod cat_manifest;
 pub mod config;
+pub mod detail;
 pub mod enter;
 pub mod error;
+pub mod export;
 pub mod fetch;
 pub mod gc;
 pub mod image;
 pub mod input;
+pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod output;
 pub mod run;
 pub mod stop;
+pub mod target;
+pub mod top;
 pub mod wait;
 
 use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::image::unpack::{SUBCOMMAND, worker_main};
+use crate::launch::keeper;
 use clap::{Parser, Subcommand};
 use error::Failure;
 use std::path::PathBuf;
@@ -48,20 +55,28 @@ pub enum Command {
     Start(stop::NameArgs),
     /// Stop running pods, in order.
     Stop(stop::StopArgs),
-    /// Restart the units of pod files.
-    Restart(stop::NameArgs),
+    /// Restart the units of pod files, or single apps of pods that run.
+    Restart(stop::RestartArgs),
     /// List pods.
     List(list::ListArgs),
     /// Say how a pod fares.
     Status(list::StatusArgs),
+    /// Show what each running app uses, again and again on a terminal.
+    Top(top::TopArgs),
     /// Wait until a pod has ended; ends with its status.
     Wait(wait::WaitArgs),
     /// Show what a pod's apps wrote.
     Logs(logs::LogsArgs),
+    /// Send a signal to the apps of a running pod.
+    Kill(kill::KillArgs),
+    /// Sit down at the terminal of a running app.
+    Attach(attach::AttachArgs),
     /// Run a command inside a running app.
     Enter(enter::EnterArgs),
     /// Print a pod's manifest: the reified appc PodManifest.
     CatManifest(cat_manifest::CatManifestArgs),
+    /// Make an image of what an app has made of its root.
+    Export(export::ExportArgs),
     /// Remove pods that do not run.
     Rm(gc::RmArgs),
     /// Remove what dead pods left.
@@ -82,9 +97,11 @@ pub fn main() -> ExitCode {
     if let Err(error) = rocket_sys::signal::reset(SIGCHLD) {
         return Failure::new(error).report();
     }
-    // The unpack worker is this program again; it parses nothing else.
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == SUBCOMMAND) {
-        return worker_main();
+    // The unpack worker and the terminal's keeper are this program again; they parse nothing else.
+    match std::env::args_os().nth(1) {
+        Some(arg) if arg == SUBCOMMAND => return worker_main(),
+        Some(arg) if arg == keeper::SUBCOMMAND => return keeper::main(),
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -110,13 +127,17 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::RunPrepared(args) => tell_unit(run::run_prepared(&paths, args)),
         Command::Start(args) => stop::start(&args),
         Command::Stop(args) => stop::stop(&paths, &args),
-        Command::Restart(args) => stop::restart(&args),
+        Command::Restart(args) => stop::restart(&paths, &args),
         Command::List(args) => list::list(&paths, args),
         Command::Status(args) => list::status(&paths, args),
+        Command::Top(args) => top::run(&paths, &args),
         Command::Wait(args) => wait::run(&paths, &args),
         Command::Logs(args) => logs::run(&paths, &args),
+        Command::Kill(args) => kill::run(&paths, &args),
+        Command::Attach(args) => attach::run(&paths, &args),
         Command::Enter(args) => enter::run(&paths, args),
         Command::CatManifest(args) => cat_manifest::run(&paths, &args),
+        Command::Export(args) => export::run(&paths, &args),
         Command::Rm(args) => gc::rm(&paths, &args),
         Command::Gc(args) => gc::gc(&paths, &config, &args),
         Command::Config(args) => Ok(config::run(&config, &args)),

@@ -23,6 +23,13 @@ pub fn lost() -> Option<&'static io::Error> {
     LOST.get()
 }
 
+/// Writes a piece of a screen to stdout, without a line end, at once.
+pub fn text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
 /// Writes one line of talk to stderr.
 pub fn note(line: &str) {
     let mut err = std::io::stderr().lock();

@@ -4,13 +4,16 @@ use crate::cli::error::Failure;
 use crate::cli::input::{PodInput, Wanted};
 use crate::cli::output;
 use crate::config::paths::Paths;
-use crate::launch::{self, CgroupChoice, LaunchError, Options};
+use crate::launch::{
+    self, CgroupChoice, DetachKeys, LaunchError, Options, Outcome, TerminalOptions,
+};
 use crate::pod::directory::{Pod, Prepared, State};
 use crate::pod::meta::Meta;
 use crate::pod::name::NameLock;
 use crate::pod::prepare;
 use crate::pod::{gc, lookup, record};
 use crate::systemd::{bus, properties};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,11 +67,42 @@ struct LaunchArgs {
     /// Who owns the pod's cgroup.
     #[arg(long, value_enum, default_value_t, value_name = "WHO")]
     cgroup: CgroupChoice,
+    /// What is typed here is for the app. Without --tty that is so anyway for a pod of one app.
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the app a terminal of its own (for a pod of one app).
+    #[arg(short, long)]
+    tty: bool,
+    /// Keys that leave the terminal and let the pod run on; an empty list is none.
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: DetachKeys,
+}
+
+impl LaunchArgs {
+    fn options(&self, best_effort: bool) -> Options {
+        let terminal =
+            TerminalOptions { interactive: self.interactive, detach_keys: self.detach_keys };
+        Options { cgroup: self.cgroup, best_effort, terminal: self.tty.then_some(terminal) }
+    }
+
+    /// Whether the caller's terminal can be what was asked for.
+    fn check(&self, detach: bool) -> Result<(), Failure> {
+        if detach && self.interactive && !self.tty {
+            let text = "nothing can be typed for a pod in the background without a terminal";
+            return Err(Failure::message(text).hint("--tty gives it one, for rocket attach"));
+        }
+        if !detach && self.interactive && self.tty && !io::stdin().is_terminal() {
+            return Err(Failure::message("standard input is not a terminal")
+                .hint("leave out --tty to hand it to the app as it is"));
+        }
+        Ok(())
+    }
 }
 
 /// `rocket run`.
 pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
-    let options = Options { cgroup: args.launch.cgroup, best_effort: args.input.best_effort };
+    args.launch.check(args.detach)?;
+    let options = args.launch.options(args.input.best_effort);
     let by_name = args.input.pod.clone();
     let wanted = args.input.read()?;
     if options.cgroup == CgroupChoice::Unit
@@ -133,18 +167,23 @@ pub fn run_prepared(paths: &Paths, args: RunPreparedArgs) -> Result<ExitCode, Fa
         None => None,
     };
     warn_without_systemd(args.launch.cgroup);
-    let options = Options { cgroup: args.launch.cgroup, best_effort: args.best_effort };
+    args.launch.check(false)?;
+    let options = args.launch.options(args.best_effort);
     let outcome = launch::run(paths, pod, name, options);
     finish(paths, outcome, args.rm)
 }
 
 fn finish(
     paths: &Paths,
-    outcome: Result<(u8, Pod<crate::pod::directory::Running>), LaunchError>,
+    outcome: Result<Outcome, LaunchError>,
     remove: bool,
 ) -> Result<ExitCode, Failure> {
     match outcome {
-        Ok((code, pod)) => {
+        Ok(Outcome::Detached(uuid)) => {
+            output::note(&format!("rocket: the pod runs on; back to it: rocket attach {uuid}"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Outcome::Ended(code, pod)) => {
             if remove {
                 let uuid = pod.uuid();
                 drop(pod);
@@ -226,6 +265,12 @@ fn detach(
     if options.best_effort {
         argv.push("--best-effort".to_owned());
     }
+    // Programs on a terminal want to know which kind, and a service has no word for it.
+    let mut environment = Vec::new();
+    if options.terminal.is_some() {
+        argv.push("--tty".to_owned());
+        environment.extend(std::env::var("TERM").map(|term| format!("TERM={term}")));
+    }
     argv.push(uuid.to_string());
     let common = properties::Unit {
         description: &launch::describe(&meta),
@@ -237,7 +282,7 @@ fn detach(
         argv: &argv,
         pod_name: meta.name.as_deref(),
         start_usec: meta.start_timeout_ms.map_or(u64::MAX, |ms| ms.saturating_mul(1000)),
-        environment: &[],
+        environment: &environment,
     };
     let list = properties::service(&common, &service)?;
     // The service takes both locks itself.

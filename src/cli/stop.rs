@@ -1,8 +1,10 @@
 //! `rocket start`, `rocket stop`, `rocket restart`.
 
 use crate::cli::error::Failure;
+use crate::cli::target::{self, PodsArg};
 use crate::config::paths::{POD_FILES, Paths, STAGE1};
 use crate::launch::Flavour;
+use crate::pod::control::{Client, PATIENCE};
 use crate::pod::directory::State;
 use crate::pod::life::{self, Life};
 use crate::pod::lookup::{self, Found};
@@ -10,11 +12,20 @@ use crate::pod::meta::{CgroupRecord, Meta};
 use crate::pod::name::PodName;
 use crate::pod::wait;
 use crate::systemd::bus::{self, Verb};
+use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Arguments of `rocket start` and `rocket restart`.
+/// Arguments of `rocket restart`.
+#[derive(Debug, clap::Args)]
+pub struct RestartArgs {
+    /// Names of pod files, whose units start again; or POD/APP, an app of a pod that runs.
+    #[arg(required = true, value_name = "NAME|POD/APP")]
+    names: Vec<String>,
+}
+
+/// Arguments of `rocket start`.
 #[derive(Debug, clap::Args)]
 pub struct NameArgs {
     /// Names of pod files.
@@ -25,9 +36,8 @@ pub struct NameArgs {
 /// Arguments of `rocket stop`.
 #[derive(Debug, clap::Args)]
 pub struct StopArgs {
-    /// Names, UUIDs, or at least 8 digits of one.
-    #[arg(required = true, value_name = "POD")]
-    pods: Vec<String>,
+    #[command(flatten)]
+    pods: PodsArg,
     /// Kill at once instead of stopping in order.
     #[arg(long)]
     force: bool,
@@ -39,13 +49,25 @@ pub fn start(args: &NameArgs) -> Result<ExitCode, Failure> {
 }
 
 /// `rocket restart`.
-pub fn restart(args: &NameArgs) -> Result<ExitCode, Failure> {
-    each(&args.names, |name| job(Verb::Restart, name))
+pub fn restart(paths: &Paths, args: &RestartArgs) -> Result<ExitCode, Failure> {
+    each(&args.names, |name| match name.split_once('/') {
+        Some(_) => restart_app(paths, name),
+        None => job(Verb::Restart, name),
+    })
+}
+
+/// One app of a pod that goes on.
+fn restart_app(paths: &Paths, word: &str) -> Result<(), Failure> {
+    let target = target::running(paths, word, "restart an app of")?;
+    let request = json!({"op": "restart", "app": target.app});
+    Client::connect(&target.dir, PATIENCE)?.ask(&request).map(drop).map_err(|error| {
+        Failure::new(anyhow::Error::new(error).context(format!("cannot restart {word}")))
+    })
 }
 
 /// `rocket stop`.
 pub fn stop(paths: &Paths, args: &StopArgs) -> Result<ExitCode, Failure> {
-    each(&args.pods, |pod| stop_one(paths, pod, args.force))
+    each(&args.pods.words()?, |pod| stop_one(paths, pod, args.force))
 }
 
 /// Does it for each; the first failure is reported after all have been tried.

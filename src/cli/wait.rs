@@ -1,6 +1,7 @@
 //! `rocket wait`: until a pod has ended.
 
 use crate::cli::error::Failure;
+use crate::cli::target::PodArg;
 use crate::config::paths::Paths;
 use crate::pod::lookup::{self, Found};
 use crate::pod::{list, wait};
@@ -10,9 +11,8 @@ use std::time::{Duration, Instant};
 /// Arguments of `rocket wait`.
 #[derive(Debug, clap::Args)]
 pub struct WaitArgs {
-    /// Name, UUID, or at least 8 digits of one.
-    #[arg(value_name = "POD")]
-    pod: String,
+    #[command(flatten)]
+    pod: PodArg,
     /// Give up after this time: 500ms, 90s, 5min.
     #[arg(long, value_name = "TIME")]
     timeout: Option<TimeArg>,
@@ -35,7 +35,7 @@ impl std::str::FromStr for TimeArg {
 
 /// `rocket wait`: ends with the status of the pod.
 pub fn run(paths: &Paths, args: &WaitArgs) -> Result<ExitCode, Failure> {
-    let found = lookup::find(paths, &args.pod)?;
+    let found = lookup::find(paths, &args.pod.word()?)?;
     until_dead(paths, found, args.timeout)?;
     let found = lookup::locate(paths, found.uuid)
         .ok_or_else(|| Failure::message(format!("pod {} ended and was removed", found.uuid)))?;

@@ -6,7 +6,7 @@ use crate::files::{self, Durability};
 use crate::pod::directory::{CONTROL, EXIT_RECORD, PID, PLAN};
 use crate::pod::sources::Source;
 use crate::systemd::{journal, notify};
-use rocket_plan::{Descriptor, PodPlan, Rlimit, descriptor};
+use rocket_plan::{Descriptor, PodPlan, Rlimit, descriptor, feature};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fs::{File, OpenOptions};
@@ -82,9 +82,33 @@ impl Descriptors {
         Ok(())
     }
 
-    /// A journald stream for each app's stdout and stderr; nothing to read from.
+    /// A new terminal for the one app of the pod: the app gets its slave, init and the caller its
+    /// master.
+    pub(super) fn terminal(&mut self, plan: &mut PodPlan) -> Result<OwnedFd, LaunchError> {
+        let count = plan.apps.len();
+        let [app] = plan.apps.as_mut_slice() else { return Err(LaunchError::SeveralApps(count)) };
+        let (master, slave) = super::terminal::make()?;
+        let user = rustix::fs::Uid::from_raw(app.uid);
+        rustix::fs::fchown(&slave, Some(user), None)
+            .map_err(|error| io_error("give the terminal to the app's user")(error.into()))?;
+        let copy = master.try_clone().map_err(io_error("duplicate a terminal"))?;
+        let (name, stream) = (format!("terminal:{}", app.name), format!("tty:{}", app.name));
+        self.add(name.clone(), copy);
+        self.add(stream.clone(), slave);
+        app.terminal = Some(name);
+        [app.stdin, app.stdout, app.stderr] = [(); 3].map(|()| Some(stream.clone()));
+        if !app.environment.iter().any(|entry| entry.starts_with("TERM=")) {
+            let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
+            app.environment.push(format!("TERM={term}"));
+        }
+        plan.features_required.push(feature::TERMINAL.to_owned());
+        Ok(master)
+    }
+
+    /// A journald stream for each app's stdout and stderr; nothing to read from. An app with a
+    /// terminal writes there.
     pub(super) fn journal(&mut self, plan: &mut PodPlan, unit: &str) -> Result<(), LaunchError> {
-        for app in &mut plan.apps {
+        for app in plan.apps.iter_mut().filter(|app| app.terminal.is_none()) {
             let open = |priority| {
                 journal::stream(&app.name, unit, priority)
                     .map_err(io_error("open a stream to the journal"))
@@ -102,7 +126,7 @@ impl Descriptors {
     /// The caller's own streams; stdin only where one app can have it.
     pub(super) fn stdio(&mut self, plan: &mut PodPlan) -> Result<(), LaunchError> {
         let single = plan.apps.len() == 1;
-        for app in &mut plan.apps {
+        for app in plan.apps.iter_mut().filter(|app| app.terminal.is_none()) {
             let mut take = |stream: &str, fd: BorrowedFd<'_>| {
                 let name = format!("{stream}:{}", app.name);
                 let copy = fd

@@ -2,7 +2,8 @@
 //!
 //! Killing this process closes the tether, and init stops the pod in order.
 
-use super::{LaunchError, Ready, describe, failed, io_error, record_cgroup, unit_name};
+use super::terminal::{Bridge, SIGWINCH, Turn, WATCHED};
+use super::{LaunchError, Outcome, Ready, describe, failed, io_error, record_cgroup, unit_name};
 use crate::pod::directory::{Pod, Running};
 use crate::pod::meta::Meta;
 use crate::systemd::{bus, detect, properties};
@@ -27,13 +28,14 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// More than this without a newline is not stage1.
 const ENTRY_LINE_LIMIT: usize = 64 * 1024;
 
-/// Runs the pod and gives its exit status.
-pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<(u8, Pod<Running>), LaunchError> {
-    let Ready { pod, flavour, descriptors, meta, tether } = ready;
+/// Runs the pod until it ends, or until the caller leaves it.
+pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<Outcome, LaunchError> {
+    let Ready { pod, flavour, descriptors, meta, tether, mut bridge } = ready;
     let mut tether =
         tether.ok_or_else(|| io_error("find the tether")(io::Error::other("there is none")))?;
     // From here on the signals that a terminal or a supervisor sends are read, not suffered.
-    let signals = SignalFd::of(&FORWARDED).map_err(failed("watch signals"))?;
+    let watched: &[i32] = if bridge.is_some() { &WATCHED } else { &FORWARDED };
+    let signals = SignalFd::of(watched).map_err(failed("watch signals"))?;
     let entry = flavour.spawn(pod.path(), &descriptors.numbered())?;
     // What stage1 was given is no longer ours: the mounts are the pod's, and the tether ends with
     // init.
@@ -46,14 +48,17 @@ pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<(u8, Pod<Running>), La
             let error = lines.failure(&mut tether).unwrap_or(error);
             // A word, and not only the end: no scope will be asked for any more.
             let _ = tether.write_all(b"s");
-            drop(tether);
+            // The terminal's keeper is a child too.
+            drop((tether, bridge));
             let _ = pidfd::wait(entry.pidfd.as_fd());
             reap_children();
             return Err(error);
         }
     };
-    let code = supervise(&signals, &mut tether, &mut lines, &init)?;
-    Ok((code, pod))
+    match supervise(&signals, &mut tether, &mut lines, &init, bridge.as_mut())? {
+        Some(code) => Ok(Outcome::Ended(code, pod)),
+        None => Ok(Outcome::Detached(pod.uuid())),
+    }
 }
 
 /// Learns init's PID, gives it its cgroup, and lets it go on.
@@ -168,13 +173,18 @@ fn reap_children() {
     while let Ok(Some(_)) = wait(WaitOptions::empty()) {}
 }
 
+/// The pod's exit status, or `None` when the caller has detached from it.
 fn supervise(
     signals: &SignalFd,
     tether: &mut UnixStream,
     lines: &mut Lines,
     init: &OwnedFd,
-) -> Result<u8, LaunchError> {
+    mut bridge: Option<&mut Bridge>,
+) -> Result<Option<u8>, LaunchError> {
     tether.set_nonblocking(true).map_err(io_error("set up the tether"))?;
+    if let Some(bridge) = &mut bridge {
+        bridge.begin()?;
+    }
     let mut last_interrupt: Option<Instant> = None;
     let mut said = None;
     let mut open = true;
@@ -183,12 +193,26 @@ fn supervise(
         if open {
             fds.push(PollFd::new(&*tether, PollFlags::IN));
         }
+        if let Some(bridge) = &bridge {
+            fds.extend(bridge.interest());
+        }
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(io_error("wait for the pod")(error.into())),
         }
         let ended = !fds[0].revents().is_empty();
+        drop(fds);
+        if bridge.as_mut().is_some_and(|bridge| bridge.turn() == Turn::Detach) {
+            tether.write_all(b"d").map_err(io_error("detach from the pod"))?;
+            return Ok(None);
+        }
         while let Some(signal) = signals.next().map_err(failed("read a signal"))? {
+            if signal == SIGWINCH {
+                if let Some(bridge) = &bridge {
+                    bridge.resize();
+                }
+                continue;
+            }
             let now = Instant::now();
             let byte = match signal {
                 2 if last_interrupt.is_some_and(|at| now - at < IMPATIENCE) => b"k",
@@ -209,10 +233,13 @@ fn supervise(
             }
         }
         if ended {
+            if let Some(bridge) = &mut bridge {
+                bridge.drain();
+            }
             let exit = pidfd::wait(init.as_fd()).map_err(failed("wait for stage1's init"))?;
             return match said {
                 Some(error) => Err(error),
-                None => Ok(status(exit)),
+                None => Ok(Some(status(exit))),
             };
         }
     }

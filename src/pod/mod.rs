@@ -4,6 +4,7 @@
 //! images and stage1's plan; it never speaks D-Bus.
 
 pub mod accounts;
+pub mod control;
 pub mod directory;
 pub mod gc;
 pub mod life;
@@ -17,5 +18,7 @@ mod order;
 pub mod plan;
 pub mod prepare;
 pub mod record;
+pub mod snapshot;
 pub mod sources;
+pub mod usage;
 pub mod wait;

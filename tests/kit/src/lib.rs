@@ -8,6 +8,7 @@
 pub mod command;
 pub mod image;
 pub mod leaks;
+pub mod tmux;
 pub mod unit;
 
 pub use command::{Command, Done, rocket, run};

@@ -1,7 +1,9 @@
 //! In the namespace bed.
 
 mod apps;
+mod commands;
 mod failed;
 mod foreground;
 mod leaks;
 mod systemd;
+mod terminal;
