@@ -1,7 +1,7 @@
 //! In user-mode-linux, which has all controllers: limits that bite.
 
 use rocket_testkit::unit::{Pod, systemctl};
-use rocket_testkit::{image, require_bed};
+use rocket_testkit::{image, require_bed, rocket};
 
 const IMAGE: &str = "example.com/limited:1.0";
 
@@ -50,6 +50,16 @@ fn an_apps_limits_are_on_its_leaf_and_the_pods_on_the_unit() {
     ] {
         assert_eq!(read(&pod, file), value, "{file}");
     }
+    let status = rocket(["status", "--format=json", "layered"]).ok();
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    let app = &status["apps"][0];
+    assert_eq!(app["limits"]["memory.max"], "67108864", "{app}");
+    assert_eq!(app["limits"]["cpu.max"], "50000 100000", "{app}");
+    assert!(app["usage"]["memory"].as_u64().is_some_and(|bytes| bytes > 0), "{app}");
+    assert_eq!(app["usage"]["tasks"], 1, "{app}");
+    let list = rocket(["list"]).ok();
+    let line = list.stdout.lines().find(|line| line.contains("layered")).unwrap();
+    assert!(line.split_whitespace().nth(4).is_some_and(|memory| memory != "-"), "{list}");
 }
 
 #[test]

@@ -111,6 +111,17 @@ fn ctrl_c_ends_the_job_and_not_the_shell_and_ctrl_z_suspends_it() {
 }
 
 #[test]
+fn what_was_typed_ahead_is_not_lost() {
+    require_bed("ns");
+    image::add_busybox(SHELL, &["/bin/sh"]);
+    let tmux = Tmux::new();
+    tmux.line(&format!("rocket run -it {SHELL}; echo code=$?"));
+    tmux.line("echo typed $((40 + 2)); exit 3");
+    tmux.wait_for("typed 42");
+    tmux.wait_for_end("code=3");
+}
+
+#[test]
 fn who_detaches_leaves_the_pod_running_and_can_come_back() {
     require_bed("ns");
     let session = Session::new("term-detach");
@@ -217,7 +228,7 @@ fn the_terminal_is_as_before_after_a_killed_enter_and_a_killed_attach() {
                 let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 String::from_utf8_lossy(&bytes).replace('\0', " ") == line
             });
-            tmux.settings() != plain
+            pid.is_some() && tmux.settings() != plain
         });
         kill(pid.unwrap());
         tmux.wait_for_end(&format!("{verb}=137"));
