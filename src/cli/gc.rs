@@ -131,6 +131,12 @@ pub fn gc(paths: &Paths, config: &Config, args: &GcArgs) -> Result<ExitCode, Fai
         gc::empty_garbage(paths)?;
     }
     report(&done, args.format, None);
+    if args.pod.is_none() {
+        let freed = crate::cli::image::collect(paths)?;
+        if args.format == Format::Table {
+            freed.iter().for_each(|line| output::data(line));
+        }
+    }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 

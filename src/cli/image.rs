@@ -42,6 +42,8 @@ pub enum ImageCommand {
         #[arg(required = true, value_name = "REF")]
         references: Vec<String>,
     },
+    /// Remove layers and blobs that neither an image nor a pod uses.
+    Gc,
     /// Print an image's manifest.
     CatManifest {
         /// A name or digest.
@@ -129,6 +131,10 @@ pub fn run(paths: &Paths, args: ImageArgs) -> Result<ExitCode, Failure> {
         ImageCommand::Pack(args) => pack(paths, &args),
         ImageCommand::List { format } => list(&open(paths)?, format),
         ImageCommand::Rm { references } => remove(paths, &references),
+        ImageCommand::Gc => {
+            collect(paths)?.iter().for_each(|line| output::data(line));
+            Ok(ExitCode::SUCCESS)
+        }
         ImageCommand::CatManifest { reference, original } => {
             cat_manifest(&open(paths)?, &reference, original)
         }
@@ -281,9 +287,28 @@ fn remove(paths: &Paths, references: &[String]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Removes what neither an image nor a pod uses; a line for each.
+pub fn collect(paths: &Paths) -> Result<Vec<String>, Failure> {
+    if !paths.store().is_dir() {
+        return Ok(Vec::new());
+    }
+    let store = open(paths)?;
+    let removal = store.removal().map_err(explain)?;
+    let removed = removal.gc(&used_layers(paths)?).map_err(explain)?;
+    let line = |kind: &str, digest: &Digest| format!("removed {kind} {digest}: nothing uses it");
+    let layers = removed.layers.iter().map(|digest| line("layer", digest));
+    Ok(layers.chain(removed.blobs.iter().map(|digest| line("blob", digest))).collect())
+}
+
 /// Layers that pods name.
 fn used_layers(paths: &Paths) -> Result<BTreeSet<Digest>, Failure> {
     let pods = crate::pod::list::all(paths)?;
+    // A pod that cannot be read may run on any of them.
+    if let Some(pod) = pods.iter().find(|pod| pod.status == crate::pod::list::Status::Broken) {
+        let why = pod.problem.as_deref().unwrap_or("its directory cannot be read");
+        let text = format!("cannot tell which layers pod {} uses: {why}", pod.uuid);
+        return Err(Failure::message(text).hint(format!("rocket rm {}", pod.uuid)));
+    }
     let digests = crate::pod::gc::used_layers(&pods);
     Ok(digests.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
 }

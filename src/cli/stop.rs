@@ -114,18 +114,17 @@ fn stop_one(paths: &Paths, word: &str, force: bool) -> Result<(), Failure> {
     }
     let record = CgroupRecord::read(&dir)?;
     let unit = record.and_then(|record| record.unit);
-    match unit {
-        // systemd is asked, so that it knows that the stop was meant.
-        Some(unit) if unit.ends_with(".service") && !force => {
-            bus::unit_job(Verb::Stop, &unit).map_err(Failure::new)?;
+    let service = unit.filter(|unit| unit.ends_with(".service"));
+    if force || service.is_none() {
+        let args: &[String] = if force { &["--force".to_owned()] } else { &[] };
+        let code = Flavour::find(Path::new(STAGE1), "ns")?.stop(&dir, args)?;
+        if code != 0 {
+            return Err(Failure::message(format!("stage1 could not stop pod {}", found.uuid)));
         }
-        _ => {
-            let args: &[String] = if force { &["--force".to_owned()] } else { &[] };
-            let code = Flavour::find(Path::new(STAGE1), "ns")?.stop(&dir, args)?;
-            if code != 0 {
-                return Err(Failure::message(format!("stage1 could not stop pod {}", found.uuid)));
-            }
-        }
+    }
+    // systemd is asked, so that it knows that the stop was meant and does not start it again.
+    if let Some(unit) = service {
+        bus::unit_job(Verb::Stop, &unit).map_err(Failure::new)?;
     }
     wait_dead(paths, found, &dir)
 }

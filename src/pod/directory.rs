@@ -285,6 +285,16 @@ impl Locked {
     }
 }
 
+/// Deletes a pod directory that has lost its lock file.
+///
+/// # Errors
+/// Any IO error.
+pub fn remove_unlocked(paths: &Paths, state: State, uuid: Uuid) -> Result<(), DirectoryError> {
+    let (from, to) = (state.path(paths, uuid), State::Garbage.path(paths, uuid));
+    std::fs::rename(&from, &to).map_err(io_error("rename to", &to))?;
+    remove_tree(&to).map_err(io_error("delete", &to))
+}
+
 /// Removes a tree that no process uses any more. `remove_dir_all` never follows symlinks
 /// (CVE-2022-21658 was fixed in std) and works on descriptors.
 ///

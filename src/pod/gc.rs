@@ -135,6 +135,11 @@ pub fn remove(paths: &Paths, step: &Step) -> Result<bool, GcError> {
             let gone = std::fs::remove_dir(&path).is_ok();
             return Ok(gone);
         }
+        // Without its lock file nobody can hold it; the directory is all there is to remove.
+        Ok(None) if step.state.path(paths, step.uuid).is_dir() => {
+            directory::remove_unlocked(paths, step.state, step.uuid)?;
+            return Ok(true);
+        }
         Ok(None) | Err(DirectoryError::Busy(_)) => return Ok(false),
         Err(error) => return Err(error.into()),
     };

@@ -147,7 +147,16 @@ fn candidates(program: &str, path: &str) -> Vec<String> {
 /// The child's end: says what went wrong over the report pipe, and ends.
 pub fn report(pipe: BorrowedFd<'_>, failure: &Failure) -> ! {
     let mut bytes = vec![u8::try_from(failure.code).unwrap_or(125)];
-    bytes.extend(failure.text.bytes().take(2000));
+    // A very long path in the middle must not push the cause at the end out of the pipe.
+    let text = failure.text.as_bytes();
+    match text.len().checked_sub(2000) {
+        None | Some(0) => bytes.extend(text),
+        Some(over) => {
+            bytes.extend(text.iter().take(1000));
+            bytes.extend(b"...");
+            bytes.extend(text.iter().skip(1000 + over));
+        }
+    }
     let _ = rustix::io::write(pipe, &bytes);
     exit_now(failure.code)
 }

@@ -141,3 +141,37 @@ fn a_name_goes_with_the_pod_that_had_it() {
         }
     }
 }
+
+#[test]
+fn alone_layers_go_when_the_last_image_and_the_last_pod_that_used_them_have_gone() {
+    require_bed("ns");
+    let name = "example.com/short:1.0";
+    let root = tempfile::tempdir().unwrap();
+    image::busybox_root(root.path());
+    std::fs::write(root.path().join("etc/only-here"), "x").unwrap();
+    image::add(root.path(), name, &["/bin/true"]);
+    let layers = || std::fs::read_dir("/var/lib/rocket/store/layers/sha512").unwrap().count();
+    let before = layers();
+    rocket(["run", "--name", "keeper", name]).ok();
+    rocket(["image", "rm", name]).ok();
+    assert_eq!(layers(), before, "a pod uses it");
+    rocket(["rm", "keeper"]).ok();
+    rocket(["gc"]).ok();
+    assert_eq!(layers(), before - 1);
+}
+
+#[test]
+fn alone_a_forced_stop_is_meant_too() {
+    require_bed("ns");
+    image::add_busybox(IMAGE, &["/bin/sleep", "1000"]);
+    let pod = rocket_testkit::unit::Pod::new(
+        "forced",
+        &format!(
+            "version = 1\nnetwork = \"none\"\n[app.a]\nimage = \"{IMAGE}\"\n             [unit]\nrestart = \"always\"\nrestart-sec = \"100ms\"\n"
+        ),
+    );
+    pod.start();
+    rocket(["stop", "--force", "forced"]).ok();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_ne!(pod.show("ActiveState"), "active");
+}
