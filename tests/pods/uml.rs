@@ -1,7 +1,7 @@
 //! In user-mode-linux, which has all controllers: limits that bite.
 
 use rocket_testkit::unit::{Pod, systemctl};
-use rocket_testkit::{image, require_bed, rocket};
+use rocket_testkit::{image, require_bed, rocket, wait_until};
 
 const IMAGE: &str = "example.com/limited:1.0";
 
@@ -72,4 +72,78 @@ fn an_app_above_its_memory_limit_is_killed_and_fails_the_pod() {
     pod.wait_for("ActiveState", "failed");
     let events = systemctl(["status", "--no-pager", &pod.unit()]);
     assert!(events.stdout.contains("failed"), "{events}");
+}
+
+#[test]
+fn a_memory_hog_dies_alone_and_is_named() {
+    require_bed("uml");
+    image::add_busybox(IMAGE, &["/bin/sh"]);
+    let app = |name: &str, exec: &[&str], more: &str| {
+        format!("[app.{name}]\nimage = \"{IMAGE}\"\nexec = {exec:?}\n{more}\n")
+    };
+    let limits = "limits = { memory-max = \"24M\" }";
+    // Its shell lives on when the greedy child is killed.
+    let tired = "sleep 1; tail /dev/zero; echo survived; sleep 1000";
+    let pod = Pod::new(
+        "hogs",
+        &[
+            "version = 1\nnetwork = \"none\"\nexit-policy = \"all-done\"\n".to_owned(),
+            app("calm", &["/bin/sleep", "1000"], ""),
+            app("hog", &["/bin/tail", "/dev/zero"], limits),
+            app("parent", &["/bin/sh", "-c", tired], limits),
+            "[unit]\nrestart = \"no\"\n".to_owned(),
+        ]
+        .concat(),
+    );
+    pod.start();
+    let init = pod.init();
+    pod.wait_for_line("rocket: app hog: killed by the kernel because memory ran out");
+    pod.wait_for_line("survived");
+    pod.wait_for_line("rocket: app parent: lost a process because memory ran out");
+    let status = "2/3 apps ready; hog killed by the kernel because memory ran out; \
+                  parent lost a process because memory ran out";
+    pod.wait_for("StatusText", status);
+    let shown = pod.systemctl("status");
+    assert!(shown.stdout.contains("hog killed by the kernel because memory ran out"), "{shown}");
+    assert_eq!((pod.init(), pod.show("ActiveState").as_str()), (init, "active"));
+    assert!(!read(&pod, "app-calm/cgroup.procs").is_empty());
+    assert!(!read(&pod, "app-parent/cgroup.procs").is_empty());
+    let shown = rocket(["status", "hogs"]).ok();
+    let hog = shown.stdout.lines().find(|line| line.contains("hog ")).unwrap_or_default();
+    assert!(hog.contains("memory ran out"), "{shown}");
+    // The pod's last victim, and its apps like anything else.
+    let score = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    assert_eq!(score(&init.to_string()), "-900\n");
+    assert_eq!(score(&read(&pod, "app-calm/cgroup.procs")), "0\n");
+}
+
+#[test]
+fn a_fork_bomb_stays_in_its_leaf() {
+    require_bed("uml");
+    image::add_busybox(IMAGE, &["/bin/sh"]);
+    let bomb = "f() { f | f & }; echo armed; f; sleep 1000";
+    let pod = Pod::new(
+        "bomb",
+        &format!(
+            "version = 1\nnetwork = \"none\"\nexit-policy = \"all-done\"\n\
+             [app.calm]\nimage = \"{IMAGE}\"\nexec = [\"/bin/sleep\", \"1000\"]\n\
+             [app.bomb]\nimage = \"{IMAGE}\"\nexec = [\"/bin/sh\", \"-c\", '''{bomb}''']\n\
+             limits = {{ tasks-max = 40, cpu-quota = \"20%\" }}\nstop-timeout = \"1s\"\n\
+             [unit]\nrestart = \"no\"\n"
+        ),
+    );
+    pod.start();
+    pod.wait_for_line("armed");
+    wait_until("the bomb is at its limit", 60, || {
+        let events = read(&pod, "app-bomb/pids.events");
+        events.lines().any(|line| line.starts_with("max ") && line != "max 0")
+    });
+    let tasks: u32 = read(&pod, "app-bomb/pids.current").parse().unwrap();
+    assert!(tasks <= 40, "{tasks}");
+    assert_eq!(read(&pod, "app-calm/cgroup.procs").lines().count(), 1);
+    // The machine still works, and the pod ends with all that is in it.
+    let cgroup = pod.cgroup();
+    pod.systemctl("stop").ok();
+    assert_eq!(pod.show("ActiveState"), "inactive");
+    assert!(!cgroup.join("app-bomb").exists());
 }

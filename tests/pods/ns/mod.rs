@@ -5,5 +5,7 @@ mod commands;
 mod failed;
 mod foreground;
 mod leaks;
+mod life;
+mod steady;
 mod systemd;
 mod terminal;
