@@ -8,6 +8,7 @@ use rocket_sys::mount::{self, Attributes};
 use rocket_sys::{fds, pidfd};
 use rustix::fs::OFlags;
 
+use crate::cgroup;
 use crate::descriptors::Descriptors;
 use crate::failure::{Context, Failure, Result};
 use crate::process::{self, Stdio};
@@ -75,11 +76,21 @@ pub fn launch(
         _ => None,
     };
     let (read, write) = fds::pipe().context(say)?;
-    let args = CloneArgs { cgroup: leaf.as_ref().map(AsFd::as_fd), ..args };
+    let takes_clones = match (&setup.cgroup, &app.leaf) {
+        (Some(tree), Some(leaf)) => tree.takes_clones(leaf),
+        _ => true,
+    };
+    let cgroup = leaf.as_ref().filter(|_| takes_clones).map(AsFd::as_fd);
+    let args = CloneArgs { cgroup, ..args };
     match clone::clone3(single, args).context(say)? {
         Cloned::Child => {
             drop(read);
-            process::report(write.as_fd(), &child())
+            let joined = match &leaf {
+                Some(leaf) if !takes_clones => cgroup::join(leaf.as_fd()),
+                _ => Ok(()),
+            };
+            let failure = joined.map_or_else(|failure| failure, |()| child());
+            process::report(write.as_fd(), &failure)
         }
         Cloned::Parent { pid, pidfd } => {
             drop(write);

@@ -1,5 +1,7 @@
 //! The pod's part of the cgroup tree: init's leaf, a leaf per app.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocket_plan::LimitFile;
@@ -18,7 +20,11 @@ const INIT: &str = "init";
 /// The pod's cgroup as a detached mount, rooted there by the cgroup namespace: nothing above it
 /// can be reached through it.
 #[derive(Debug)]
-pub struct Tree(OwnedFd);
+pub struct Tree {
+    mount: OwnedFd,
+    /// Leaves in which `cgroup.kill` was used.
+    killed: RefCell<BTreeSet<String>>,
+}
 
 impl Tree {
     /// Takes the tree of the cgroup namespace. `claim`: first make the namespace in the cgroup the
@@ -34,12 +40,12 @@ impl Tree {
         if claim {
             populate(mount.as_fd(), &["0".to_owned()])?;
         }
-        Ok(Self(mount))
+        Ok(Self { mount, killed: RefCell::default() })
     }
 
     /// Makes an app's leaf and writes its limits.
     pub fn make_leaf(&self, leaf: &str, limits: &[LimitFile]) -> Result<()> {
-        make_directory(self.0.as_fd(), leaf)?;
+        make_directory(self.mount.as_fd(), leaf)?;
         let directory = self.leaf(leaf)?;
         for limit in limits {
             match write(directory.as_fd(), &limit.file, &limit.value) {
@@ -64,12 +70,20 @@ impl Tree {
 
     /// A leaf's directory, for starting processes in it.
     pub fn leaf(&self, leaf: &str) -> Result<OwnedFd> {
-        open_directory(self.0.as_fd(), leaf)
+        open_directory(self.mount.as_fd(), leaf)
+    }
+
+    /// Whether a process can be cloned straight into a leaf. Newer kernels (seen on 6.18) kill what
+    /// is cloned into a cgroup in which `cgroup.kill` was ever used: they compare the count of
+    /// kills of the parent's cgroup with that of the child's. Such a child has to move by itself.
+    pub fn takes_clones(&self, leaf: &str) -> bool {
+        !self.killed.borrow().contains(leaf)
     }
 
     /// Kills everything in a leaf.
     pub fn kill(&self, leaf: &str) -> Result<()> {
         let directory = self.leaf(leaf)?;
+        self.killed.borrow_mut().insert(leaf.to_owned());
         write(directory.as_fd(), "cgroup.kill", "1").context(|| format!("kill {leaf}"))
     }
 
@@ -82,6 +96,7 @@ impl Tree {
                 Ok(text) if text.lines().any(|line| line == "populated 1") => {}
                 _ => return,
             }
+            self.killed.borrow_mut().insert(leaf.to_owned());
             let _ = write(directory.as_fd(), "cgroup.kill", "1");
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
@@ -97,8 +112,13 @@ impl Tree {
 
     /// Removes an empty leaf; systemd removes what is left with the unit.
     pub fn remove(&self, leaf: &str) {
-        let _ = rustix::fs::unlinkat(&self.0, leaf, AtFlags::REMOVEDIR);
+        let _ = rustix::fs::unlinkat(&self.mount, leaf, AtFlags::REMOVEDIR);
     }
+}
+
+/// Moves the caller into a leaf.
+pub fn join(leaf: BorrowedFd<'_>) -> Result<()> {
+    write(leaf, "cgroup.procs", "0").context(|| "enter the leaf".to_owned())
 }
 
 /// How many processes the kernel has killed, from an open `memory.events`. Reading it also ends
