@@ -72,7 +72,7 @@ write_command() {
         done
         printf 'cd %q || exit 125\n' "$PWD"
         printf '%q ' "$@"
-        printf '\nexit $?\n'
+        printf '\ncode=$?\necho $code >%q\nexit $code\n' "$dir/status"
     } >"$dir/command"
 }
 

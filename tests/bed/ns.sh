@@ -61,7 +61,13 @@ in_bed() { nsenter --target "$pid1" --all -- "$@" {lock}>&-; }
 bed_command() {
     local tty=--pipe
     [ ! -t 0 ] || [ ! -t 1 ] || tty=--pty
-    in_bed systemd-run --quiet --wait --collect $tty --unit=bed-command /bin/bash "$dir/command"
+    rm -f "$dir/status"
+    in_bed systemd-run --quiet --wait --collect $tty --unit=bed-command /bin/bash "$dir/command" || true
+    # systemd-run loses sight of the command, and ends well, when a test restarts dbus-daemon.
+    while [ ! -e "$dir/status" ] && in_bed systemctl --quiet is-active bed-command; do
+        sleep 0.5
+    done
+    return "$(cat "$dir/status" 2>/dev/null || echo 125)"
 }
 
 bed_journal() { in_bed journalctl --boot --output=short-precise --no-pager --all; }

@@ -6,6 +6,5 @@ mod failed;
 mod foreground;
 mod leaks;
 mod life;
-mod steady;
 mod systemd;
 mod terminal;

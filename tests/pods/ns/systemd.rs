@@ -1,5 +1,8 @@
 //! A pod as a unit; under every version of systemd there is.
 
+#[path = "steady.rs"]
+mod steady;
+
 use rocket_testkit::leaks::tree;
 use rocket_testkit::unit::{Pod, systemctl};
 use rocket_testkit::{image, require_bed, rocket, wait_until};
