@@ -72,6 +72,7 @@ write_command() {
         done
         printf 'cd %q || exit 125\n' "$PWD"
         printf '%q ' "$@"
+        # shellcheck disable=SC2016  # for the shell in the bed
         printf '\ncode=$?\necho $code >%q\nexit $code\n' "$dir/status"
     } >"$dir/command"
 }
