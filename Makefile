@@ -43,10 +43,10 @@ test-long: ## The same, with the tests that take minutes
 	@tests/setup test
 	@ROCKET_TEST_LONG=1 tests/all
 
-# QUICK=1 measures less, PARTS='start fetch' only some of it.
+# QUICK=1 measures less, FIRST=1 before all else on this machine, PARTS='start fetch' only some.
 bench: ## rocket beside its peers: medians, ratios, budgets (QUICK=1, PARTS='start fetch')
 	@tests/setup bench
-	@tests/bench/run $(if $(QUICK),--quick) $(PARTS)
+	@tests/bench/run $(if $(QUICK),--quick) $(if $(FIRST),--first) $(PARTS)
 
 lint: ## rustfmt, clippy, unsafe only in stage1/sys, cargo-deny, shellcheck
 	@tests/setup lint
