@@ -208,6 +208,8 @@ fn to_json(paths: &Paths, pod: &Info) -> Value {
                 "state": detail.live.as_ref().map_or(pod.status.as_str(), |live| &live.state),
                 "started-ms": detail.live.as_ref().and_then(|live| live.started_ms),
                 "restarts": restarts(pod, &app.name, detail),
+                "why": detail.live.as_ref().and_then(|live| live.why.clone()),
+                "oom-kills": detail.live.as_ref().and_then(|live| live.oom_kills),
                 "usage": detail.usage,
                 "limits": detail.limits,
                 "exit": exit,

@@ -187,6 +187,8 @@ pub struct AppStatus {
     pub restarts: Option<u32>,
     /// Unix time in milliseconds of its last start.
     pub started_ms: Option<u64>,
+    /// How its last run ended, in words.
+    pub why: Option<String>,
     /// How often the kernel killed something of it for want of memory.
     pub oom_kills: Option<u64>,
 }

@@ -14,6 +14,9 @@ use crate::show;
 use crate::supervise::{Action, State, Todo};
 use crate::{app, reap};
 
+const SIGHUP: i32 = 1;
+const SIGCONT: i32 = 18;
+
 /// An app's process and history.
 #[derive(Debug, Default)]
 pub struct Process {
@@ -120,6 +123,11 @@ impl Init<'_> {
             && let Some((_, pidfd)) = &process.alive
         {
             let _ = pidfd::send_signal(pidfd.as_fd(), app.stop_signal);
+            if app.terminal.is_some() {
+                // A shell at a terminal ignores SIGTERM, and ends with its terminal.
+                let _ = pidfd::send_signal(pidfd.as_fd(), SIGHUP);
+                let _ = pidfd::send_signal(pidfd.as_fd(), SIGCONT);
+            }
         }
     }
 

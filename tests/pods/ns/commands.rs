@@ -182,6 +182,28 @@ fn a_file_with_a_uuid_names_a_pod_and_an_empty_one_names_none() {
 }
 
 #[test]
+fn one_app_starts_again_and_the_others_and_the_pod_do_not() {
+    require_bed("ns");
+    image::add_busybox(SHELL, &["/bin/sleep", "1000"]);
+    let app =
+        |name| format!("[app.{name}]\nimage = \"{SHELL}\"\nexec = [\"/bin/sleep\", \"1000\"]\n");
+    let text = format!("version = 1\nnetwork = \"none\"\n{}{}", app("one"), app("two"));
+    let pod = Pod::new("cmd-again", &text);
+    pod.start();
+    let init = pod.init();
+    let before = status("cmd-again");
+    rocket(["restart", "cmd-again/two"]).ok();
+    let started = |status: &Value, index: usize| status["apps"][index]["started-ms"].as_u64();
+    wait_until("the app runs again", 20, || {
+        let now = status("cmd-again");
+        now["apps"][1]["state"] == "running" && started(&now, 1) > started(&before, 1)
+    });
+    let now = status("cmd-again");
+    assert_eq!(started(&now, 0), started(&before, 0));
+    assert_eq!((now["state"].as_str(), pod.init()), (Some("running"), init));
+}
+
+#[test]
 fn restart_of_what_is_no_app_is_refused_and_of_a_name_is_its_units() {
     require_bed("ns");
     start("cmd-restart", "sleep 1000");

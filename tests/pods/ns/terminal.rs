@@ -238,6 +238,44 @@ fn the_terminal_is_as_before_after_a_killed_enter_and_a_killed_attach() {
 }
 
 #[test]
+fn a_shell_at_a_terminal_stops_when_it_is_asked_to() {
+    require_bed("ns");
+    let session = Session::new("term-stop");
+    let began = std::time::Instant::now();
+    rocket(["stop", &session.name]).ok();
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "it was killed only after {took:?}");
+    wait_until("the caller has the prompt again", 5, || session.tmux.screen().contains("code="));
+}
+
+#[test]
+fn an_app_that_starts_again_has_the_same_terminal() {
+    require_bed("ns");
+    image::add_busybox(SHELL, &["/bin/sh"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("term-again.toml");
+    let text = format!(
+        "version = 1\nnetwork = \"none\"\n[app.main]\nimage = \"{SHELL}\"\nrestart = \"on-failure\"\n\
+         environment = {{ PS1 = \"in$ \" }}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let tmux = Tmux::new();
+    tmux.line(&format!("rocket run -it -f {}; echo code=$?", file.display()));
+    tmux.wait_for("in$");
+    tmux.line("echo first $$; exit 3");
+    tmux.wait_for_end("first 2");
+    // Another shell, with job control, so with the terminal as its own.
+    tmux.wait_for_last("in$");
+    tmux.clear();
+    tmux.line("echo second; sleep 1000");
+    tmux.wait_for("second");
+    tmux.key("C-c");
+    tmux.line("echo status $?; exit 0");
+    tmux.wait_for("status 130");
+    tmux.wait_for_end("code=0");
+}
+
+#[test]
 fn what_cannot_be_is_refused_in_words() {
     require_bed("ns");
     image::add_busybox(SHELL, &["/bin/sh"]);
