@@ -17,7 +17,7 @@ use thiserror::Error;
 /// How long an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How long `status` and `list` wait for what they can do without.
-pub const SHORT: Duration = Duration::from_millis(300);
+pub const SHORT: Duration = Duration::from_secs(1);
 /// Longest packet of the protocol.
 const LIMIT: usize = 128 * 1024;
 
