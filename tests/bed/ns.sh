@@ -64,7 +64,11 @@ bed_command() {
     rm -f "$dir/status"
     in_bed systemd-run --quiet --wait --collect $tty --unit=bed-command /bin/bash "$dir/command" || true
     # systemd-run loses sight of the command, and ends well, when a test restarts dbus-daemon.
-    while [ ! -e "$dir/status" ] && in_bed systemctl --quiet is-active bed-command; do
+    # And while systemd executes itself anew it does not answer: only a clear "over" is one.
+    while [ ! -e "$dir/status" ] && [ -e "/proc/$pid1" ]; do
+        case $(in_bed systemctl show --value --property=ActiveState bed-command 2>&1) in
+        inactive | failed) break ;;
+        esac
         sleep 0.5
     done
     return "$(cat "$dir/status" 2>/dev/null || echo 125)"
