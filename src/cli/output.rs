@@ -54,19 +54,22 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
+    let mut text = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
         for (cell, width) in cells.zip(&widths) {
             let pad = width.saturating_sub(cell.chars().count());
             text.push_str(cell);
             text.push_str(&" ".repeat(pad + 2));
         }
-        data(text.trim_end());
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     };
     line(&mut header.iter().copied());
     for row in rows {
         line(&mut row.iter().map(String::as_str));
     }
+    // One write: a listing may be long.
+    data(text.trim_end());
 }
 
 /// Prints a JSON value, indented.

@@ -39,14 +39,18 @@ pub enum LifeError {
 /// The directory cannot be read.
 pub fn of(paths: &Paths, uuid: Uuid) -> Result<Life, LifeError> {
     let dir = State::Run.path(paths, uuid);
-    if !lock_is_free(&dir, uuid)? {
-        return Ok(Life::Alive);
+    let free = lock_is_free(&dir, uuid)?;
+    let record = if free { CgroupRecord::read(&dir)? } else { None };
+    Ok(judge(free, record.as_ref()))
+}
+
+/// The rule itself: the lock first, then the recorded cgroup.
+pub fn judge(lock_is_free: bool, record: Option<&CgroupRecord>) -> Life {
+    match lock_is_free {
+        false => Life::Alive,
+        true if record.is_some_and(is_populated) => Life::Ending,
+        true => Life::Dead,
     }
-    let populated = match CgroupRecord::read(&dir)? {
-        Some(record) => is_populated(&record),
-        None => false,
-    };
-    Ok(if populated { Life::Ending } else { Life::Dead })
 }
 
 /// Whether the very cgroup that was recorded still has processes.

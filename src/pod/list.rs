@@ -99,16 +99,23 @@ pub fn info(paths: &Paths, found: Found) -> Option<Info> {
     let mut keep = |error: String| {
         problem.get_or_insert(error);
     };
+    // What has not run has neither of these: not even looked for, since a listing has many pods.
+    let has_run = matches!(state, State::Run | State::ExitedGarbage);
+    let cgroup = has_run
+        .then(|| CgroupRecord::read(&dir).map_err(|error| keep(chain(&error))).ok().flatten())
+        .flatten();
     let status = match state {
         State::Embryo | State::Prepare => match directory::lock_is_free(&dir, uuid) {
             Ok(true) => Status::AbortedPrepare,
             _ => Status::Preparing,
         },
         State::Prepared => Status::Prepared,
-        State::Run => match life::of(paths, uuid) {
-            Ok(Life::Alive) => Status::Running,
-            Ok(Life::Ending) => Status::Ending,
-            Ok(Life::Dead) => Status::Exited,
+        State::Run => match directory::lock_is_free(&dir, uuid) {
+            Ok(free) => match life::judge(free, cgroup.as_ref()) {
+                Life::Alive => Status::Running,
+                Life::Ending => Status::Ending,
+                Life::Dead => Status::Exited,
+            },
             Err(error) => {
                 keep(chain(&error));
                 Status::Broken
@@ -125,16 +132,14 @@ pub fn info(paths: &Paths, found: Found) -> Option<Info> {
             }
         })
         .ok();
-    let cgroup = CgroupRecord::read(&dir).map_err(|error| keep(chain(&error))).ok().flatten();
-    let record = record::read(&dir).map_err(|error| keep(chain(&error))).unwrap_or_default();
-    if !dir.is_dir() {
+    if meta.is_none() && !dir.is_dir() {
         return None;
     }
-    let pid_file = dir.join(PID);
-    let pid = std::fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
-    let started_ms = pid
-        .and_then(|_: u32| std::fs::metadata(&pid_file).ok())
-        .and_then(|m| u64::try_from(m.mtime() * 1000 + m.mtime_nsec() / 1_000_000).ok());
+    let (mut record, mut pid, mut started_ms) = (Record::default(), None, None);
+    if has_run {
+        record = record::read(&dir).map_err(|error| keep(chain(&error))).unwrap_or_default();
+        (pid, started_ms) = init(&dir);
+    }
     let orphaned = status == Status::Prepared
         && meta.as_ref().is_some_and(|meta| meta.for_run)
         && directory::lock_is_free(&dir, uuid).unwrap_or(false);
@@ -142,6 +147,19 @@ pub fn info(paths: &Paths, found: Found) -> Option<Info> {
     let status = if problem.is_some() { Status::Broken } else { status };
     let pid = pid.filter(|_| status == Status::Running);
     Some(Info { uuid, state, status, meta, cgroup, pid, started_ms, record, problem })
+}
+
+/// init's PID and when it was written.
+fn init(dir: &std::path::Path) -> (Option<u32>, Option<u64>) {
+    let path = dir.join(PID);
+    let Some(pid) = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok())
+    else {
+        return (None, None);
+    };
+    let written = std::fs::metadata(&path).ok();
+    let started =
+        written.and_then(|m| u64::try_from(m.mtime() * 1000 + m.mtime_nsec() / 1_000_000).ok());
+    (Some(pid), started)
 }
 
 /// An error with its causes in one line.
