@@ -251,6 +251,10 @@ impl Init<'_> {
             restarts: self.pod.restarts(index),
             message,
         }));
+        // The pod's own line follows at once otherwise, and one wait for the disk is enough.
+        if !self.pod.is_finished() {
+            self.record.sync();
+        }
     }
 
     /// A line for people: the journal's, or the front-end's.

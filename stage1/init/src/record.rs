@@ -17,15 +17,22 @@ impl Record {
         Self(fd)
     }
 
-    /// Appends one line and makes it durable. A full disk costs the line, not the pod.
+    /// Appends one line; [`Self::sync`] makes it durable. A full disk costs the line, not the pod.
     pub fn append(&self, record: &ExitRecord) {
         let Some(file) = &self.0 else { return };
         let Ok(json) = serde_json::to_string(record) else { return };
         let line = encode_record(&json);
         let result = rustix::io::write(file, line.as_bytes())
-            .and_then(|n| if n == line.len() { Ok(()) } else { Err(rustix::io::Errno::NOSPC) })
-            .and_then(|()| rustix::fs::fsync(file));
+            .and_then(|n| if n == line.len() { Ok(()) } else { Err(rustix::io::Errno::NOSPC) });
         if let Err(e) = result {
+            warn(&format!("write the exit record: {e}"));
+        }
+    }
+
+    /// Makes what was appended survive a power cut.
+    pub fn sync(&self) {
+        let Some(file) = &self.0 else { return };
+        if let Err(e) = rustix::fs::fdatasync(file) {
             warn(&format!("write the exit record: {e}"));
         }
     }

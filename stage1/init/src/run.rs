@@ -97,6 +97,7 @@ pub fn pod(
     };
     let boot_id = plan.boot_id.clone();
     record.append(&ExitRecord::Pod(PodExit { boot_id, status, cause, ended_ms: unix_ms() }));
+    record.sync();
     code
 }
 
