@@ -110,15 +110,9 @@ pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
     {
         check_drop_in(&wanted, name)?;
     }
-    let (pod, name) = wanted.prepare(paths, !args.detach)?;
+    let prepared = wanted.prepare(paths, !args.detach)?;
+    let (pod, name) = save_uuid(paths, args.uuid_file_save.as_deref(), prepared)?;
     let uuid = pod.uuid();
-    if let Some(file) = &args.uuid_file_save
-        && let Err(failure) = save_uuid(file, &pod)
-    {
-        drop((pod, name));
-        gc::discard(paths, uuid, false)?;
-        return Err(failure);
-    }
     if args.detach {
         return detach(paths, pod, name, options);
     }
@@ -133,16 +127,9 @@ pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
 
 /// `rocket prepare`.
 pub fn prepare(paths: &Paths, args: PrepareArgs) -> Result<ExitCode, Failure> {
-    let (pod, name) = args.input.read()?.prepare(paths, false)?;
-    let uuid = pod.uuid();
-    if let Some(file) = &args.uuid_file_save
-        && let Err(failure) = save_uuid(file, &pod)
-    {
-        drop((pod, name));
-        gc::discard(paths, uuid, false)?;
-        return Err(failure);
-    }
-    output::data(&uuid.to_string());
+    let prepared = args.input.read()?.prepare(paths, false)?;
+    let (pod, _name) = save_uuid(paths, args.uuid_file_save.as_deref(), prepared)?;
+    output::data(&pod.uuid().to_string());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -308,8 +295,20 @@ fn told(paths: &Paths, uuid: uuid::Uuid) -> Option<Failure> {
     Some(Failure::message(app.message.clone()?).code(code))
 }
 
-fn save_uuid(file: &std::path::Path, pod: &Pod<Prepared>) -> Result<(), Failure> {
-    std::fs::write(file, format!("{}\n", pod.uuid())).map_err(|error| {
-        Failure::new(anyhow::Error::new(error).context(format!("cannot write {}", file.display())))
-    })
+/// A prepared pod and its name, if it has one.
+type NewPod = (Pod<Prepared>, Option<NameLock>);
+
+/// Writes the UUID where the caller wants it; a pod whose UUID nobody gets to know is removed.
+fn save_uuid(
+    paths: &Paths,
+    file: Option<&std::path::Path>,
+    prepared: NewPod,
+) -> Result<NewPod, Failure> {
+    let Some(file) = file else { return Ok(prepared) };
+    let uuid = prepared.0.uuid();
+    let Err(error) = std::fs::write(file, format!("{uuid}\n")) else { return Ok(prepared) };
+    drop(prepared);
+    gc::discard(paths, uuid, false)?;
+    let what = format!("cannot write {}", file.display());
+    Err(Failure::new(anyhow::Error::new(error).context(what)))
 }
