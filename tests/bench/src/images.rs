@@ -19,7 +19,7 @@ const TAG: &str = "bench";
 const BIG_FILES: usize = 20_000;
 const BIG_LAYERS: usize = 3;
 /// Part of the cache's name: another recipe, another cache.
-const BIG_RECIPE: &str = "large-1";
+const BIG_RECIPE: &str = "large-2";
 
 /// A busybox root file system that `true` and `sleep` can run in, whoever runs them.
 pub fn small_root() -> Result<()> {
@@ -139,7 +139,7 @@ fn large_tree(tree: &Path) -> Result<u64> {
     let mut block = vec![0; 64 * 1024];
     for index in 0..BIG_FILES {
         let dir = tree.join((index % BIG_LAYERS).to_string());
-        let dir = dir.join(format!("usr/share/part{:02}/{:03}", index % 37, index / 60));
+        let dir = dir.join(format!("usr/share/part{:02}/{:03}", index / 1800, index / 30));
         fs::create_dir_all(&dir)?;
         // Mostly small, as in any distribution; every 500th is some MB.
         let size = match index % 500 {

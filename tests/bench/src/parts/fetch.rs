@@ -14,10 +14,9 @@ pub fn run_fetch(setting: &Setting, report: &mut Report) -> Result<()> {
     let kinds: &[bool] = if setting.quick { &[false] } else { &[false, true] };
     for &plain in kinds {
         let image = images::large(setting, plain).context("the large image")?;
-        let kind = if plain { "plain layers" } else { "gzip layers" };
         report.note(format!("the large image: {}, {} layers", image.size, image.layers.len()));
         shell(&format!("cat {} >/dev/null", image.archive))?;
-        let done = measure(setting, report, &image, &dir, kind);
+        let done = measure(setting, report, &image, &dir, plain);
         shell(&format!("rm -rf {dir}; podman rmi --all --force"))?;
         done?;
     }
@@ -29,8 +28,9 @@ fn measure(
     report: &mut Report,
     image: &Large,
     dir: &str,
-    kind: &str,
+    plain: bool,
 ) -> Result<()> {
+    let kind = if plain { "plain layers" } else { "gzip layers" };
     let Large { layout, archive, layers, .. } = image;
     let [fetch, load, pull, tar] =
         ["rocket fetch", "podman load", "podman pull oci:", "tar -x + sha256sum"]
@@ -54,7 +54,9 @@ fn measure(
             timed(&format!("rm -rf {dir}/tar; mkdir -p {dir}/tar"), &sums, dir)
         }),
     ];
-    report.add(interleave(cases, 0, setting.rounds(3).min(if setting.quick { 1 } else { 3 }))?);
+    // Plain layers are there to see what the decompression costs.
+    let rounds = if setting.quick || plain { 1 } else { 3 };
+    report.add(interleave(cases, 0, rounds)?);
     report.ratio(&fetch, &load, 0.35)?;
     report.ratio(&fetch, &tar, 1.8)
 }
@@ -68,5 +70,8 @@ fn podman(command: &str) -> Result<Duration> {
 fn timed(before: &str, command: &str, on: &str) -> Result<Duration> {
     shell(before)?;
     run(&["sync", "-f", on])?;
-    time(&["/bin/bash", "-euc", &format!("{command}\nsync -f {on}")])
+    let took = time(&["/bin/bash", "-euc", &format!("{command}\nsync -f {on}")])?;
+    let name: Vec<&str> = command.split(' ').take(2).collect();
+    eprintln!("bench: fetch: {}: {:.1} s", name.join(" "), took.as_secs_f64());
+    Ok(took)
 }
