@@ -51,6 +51,14 @@ impl Session {
     }
 }
 
+/// Waits until the pod's shell waits for a line: at its prompt it asks the terminal where the cursor
+/// is, and the answer comes in as if it was typed.
+#[track_caller]
+fn at_prompt(tmux: &Tmux) {
+    tmux.wait_for_last("in$");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+}
+
 fn processes() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -127,6 +135,7 @@ fn who_detaches_leaves_the_pod_running_and_can_come_back() {
     let session = Session::new("term-detach");
     let tmux = &session.tmux;
     tmux.line("word=kept");
+    at_prompt(tmux);
     tmux.key("C-p");
     tmux.key("C-q");
     tmux.wait_for("code=0");
@@ -138,12 +147,13 @@ fn who_detaches_leaves_the_pod_running_and_can_come_back() {
     tmux.line(&format!("rocket attach {}; echo code=$?", session.name));
     tmux.line("");
     tmux.wait_for_last("in$");
-    tmux.line("echo $word; (sleep 1; echo later)&");
+    tmux.line("echo $word; (sleep 3; echo later)&");
     tmux.wait_for("kept");
+    at_prompt(tmux);
     tmux.key("C-p");
     tmux.key("C-q");
     tmux.wait_for("code=0");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    std::thread::sleep(std::time::Duration::from_millis(3500));
     assert_eq!(session.init(), init);
     tmux.clear();
     tmux.line(&format!("rocket attach --detach-keys=ctrl-x {}; echo code=$?", session.name));
@@ -215,6 +225,7 @@ fn the_terminal_is_as_before_after_a_killed_enter_and_a_killed_attach() {
     let plain = Tmux::new().settings();
     let session = Session::new("term-kill-attach");
     let tmux = &session.tmux;
+    at_prompt(tmux);
     tmux.key("C-p");
     tmux.key("C-q");
     tmux.wait_for("code=0");
@@ -265,8 +276,7 @@ fn an_app_that_starts_again_has_the_same_terminal() {
     tmux.line("echo first $$; exit 3");
     tmux.wait_for_end("first 2");
     // Another shell, with job control, so with the terminal as its own.
-    tmux.wait_for_last("in$");
-    tmux.clear();
+    at_prompt(&tmux);
     tmux.line("echo second; sleep 1000");
     tmux.wait_for("second");
     tmux.key("C-c");
