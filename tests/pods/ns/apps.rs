@@ -1,7 +1,7 @@
 //! Real programs in pods.
 
 use rocket_testkit::unit::Pod;
-use rocket_testkit::{image, require_bed, run, target_dir, wait_until};
+use rocket_testkit::{image, require_bed, rocket, run, target_dir, wait_until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -74,4 +74,44 @@ fn busybox_sees_its_own_root_and_nothing_of_the_host() {
     assert_eq!(lines[2], "own-root", "{done}");
     let processes: u32 = lines[3].parse().unwrap();
     assert!(processes < 8, "{done}");
+}
+
+/// Two layers by umoci, and what umoci unpacks of them as an ACI.
+fn the_same_twice(dir: &std::path::Path) -> (String, std::path::PathBuf) {
+    let image = format!("{}:v1", dir.join("layout").display());
+    let bundle = dir.join("bundle");
+    let bundle_text = bundle.to_str().unwrap();
+    run("umoci", ["init", "--layout", dir.join("layout").to_str().unwrap()]).ok();
+    run("umoci", ["new", "--image", &image]).ok();
+    run("umoci", ["unpack", "--image", &image, bundle_text]).ok();
+    image::busybox_root(&bundle.join("rootfs"));
+    std::fs::create_dir(bundle.join("rootfs/srv")).unwrap();
+    std::fs::write(bundle.join("rootfs/srv/below"), "below").unwrap();
+    run("umoci", ["repack", "--image", &image, bundle_text]).ok();
+    std::fs::remove_dir_all(&bundle).unwrap();
+    run("umoci", ["unpack", "--image", &image, bundle_text]).ok();
+    std::fs::remove_file(bundle.join("rootfs/srv/below")).unwrap();
+    std::fs::write(bundle.join("rootfs/srv/above"), "above").unwrap();
+    run("umoci", ["repack", "--image", &image, bundle_text]).ok();
+    std::fs::remove_dir_all(&bundle).unwrap();
+    run("umoci", ["unpack", "--image", &image, bundle_text]).ok();
+    (format!("oci:{image}"), bundle.join("rootfs"))
+}
+
+#[test]
+fn the_same_content_runs_the_same_as_oci_image_and_as_aci() {
+    require_bed("ns");
+    let dir = tempfile::tempdir().unwrap();
+    let (oci, root) = the_same_twice(dir.path());
+    rocket(["fetch", "--name", "example.com/as-oci:1.0", &oci]).ok();
+    image::add(&root, "example.com/as-aci:1.0", &["/bin/sh"]);
+    let look = "id; cd /; find . -xdev ! -path ./etc/hosts | sort | \
+                while read f; do stat -c '%n %A %u %g' \"$f\"; done; \
+                find . -xdev -type f ! -path ./etc/hosts | sort | xargs md5sum; exit 9";
+    let outputs = ["example.com/as-oci:1.0", "example.com/as-aci:1.0"].map(|name| {
+        let done = rocket(["run", "--rm", name, "--exec", "/bin/sh", "--", "-c", look]);
+        done.ends_with(9).stdout
+    });
+    assert!(outputs[0].contains("./srv/above") && !outputs[0].contains("below"), "{}", outputs[0]);
+    assert_eq!(outputs[0], outputs[1]);
 }
