@@ -21,8 +21,9 @@ pub struct Part {
     pub run: fn(&Setting, &mut Report) -> Result<()>,
 }
 
-/// All of them.
+/// All of them. The one that makes most files comes first, before others delete any: see there.
 pub const PARTS: &[Part] = &[
+    Part { name: "fetch", about: "a large OCI image into the store", run: fetch::run_fetch },
     Part {
         name: "start",
         about: "`true` in a pod of its own, from start to exit",
@@ -36,5 +37,4 @@ pub const PARTS: &[Part] = &[
         about: "listing, collecting and starting beside many pods",
         run: many::run_many,
     },
-    Part { name: "fetch", about: "a large OCI image into the store", run: fetch::run_fetch },
 ];
