@@ -263,8 +263,9 @@ mod ns {
             }
         }
 
+        // Alone, because any other test's daemon-reload would be the one that is asked for.
         #[test]
-        fn a_changed_file_asks_for_a_reload() {
+        fn alone_a_changed_file_asks_for_a_reload() {
             require_bed("ns");
             let pod = Pod::new("gen-stale", "network = \"none\"\nbroken");
             // A unit that has run stays loaded.
