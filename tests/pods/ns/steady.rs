@@ -87,7 +87,7 @@ fn alone_a_flood_without_a_rate_limit_loses_nothing() {
     let pod = pod("flood", &format!("seq 0 {}; echo over; sleep 1000", LINES - 1));
     let dir = Path::new("/run/systemd/system/rocket@flood.service.d");
     std::fs::create_dir_all(dir).unwrap();
-    // Of a unit, systemd 252 and 257 take 0 for "not set", which is journald's 30 s: so a burst
+    // Of a unit, systemd 252 takes 0 for "not set", which is journald's 30 s: so a burst
     // that is never reached goes with it.
     let limits = "[Service]\nLogRateLimitIntervalSec=0\nLogRateLimitBurst=10000000\n";
     std::fs::write(dir.join("50-flood.conf"), limits).unwrap();
