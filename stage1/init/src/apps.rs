@@ -26,6 +26,8 @@ pub struct Process {
     leader: Option<i32>,
     /// Unix time of the start of its last run.
     pub started_ms: u64,
+    /// Unix time at which the end of its last run was seen.
+    ended_ms: u64,
     /// How its last run ended.
     pub exit: Option<Exit>,
     /// The same in words.
@@ -86,9 +88,11 @@ impl Init<'_> {
         self.look_for_oom(index);
         let started_ms = unix_ms();
         let started = app::start(self.single, plan, &self.setup, &self.descriptors);
+        let ended_ms = unix_ms();
         let now = self.now();
         let Some(process) = self.processes.get_mut(index) else { return Todo::new() };
         process.started_ms = started_ms;
+        process.ended_ms = ended_ms;
         process.oom_before = process.oom_kills;
         match started {
             Ok(started) => {
@@ -153,6 +157,7 @@ impl Init<'_> {
             (self.processes.get_mut(index), self.plan.apps.get(index))
         {
             process.started_ms = unix_ms();
+            process.ended_ms = process.started_ms;
             process.why.clone_from(&text);
             self.say(&format!("app {}: {text}", app.name));
         }
@@ -175,9 +180,12 @@ impl Init<'_> {
     }
 
     fn app_ended(&mut self, index: usize, exit: Exit) {
+        // Before anything is counted from the end, so that no pause looks shorter than it was.
+        let ended_ms = unix_ms();
         self.look_for_oom(index);
         let end = self.pod.ended(index, exit, self.now());
         let Some(process) = self.processes.get_mut(index) else { return };
+        process.ended_ms = ended_ms;
         process.alive = None;
         process.exit = Some(exit);
         let victims = process.oom_kills.saturating_sub(process.oom_before);
@@ -247,7 +255,7 @@ impl Init<'_> {
             signal,
             cause,
             started_ms: process.started_ms,
-            ended_ms: unix_ms(),
+            ended_ms: process.ended_ms,
             restarts: self.pod.restarts(index),
             message,
         }));
