@@ -6,6 +6,8 @@
 pub mod accounts;
 pub mod control;
 pub mod directory;
+mod environment;
+mod etc;
 pub mod gc;
 pub mod life;
 pub mod list;

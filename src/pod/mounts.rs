@@ -80,46 +80,8 @@ pub(super) fn mounts(
             noexec: false,
         });
     }
-    host_files(input, app, &taken, sources, &mut mounts);
+    super::etc::host_files(input, app, &taken, sources, &mut mounts);
     Ok(mounts)
-}
-
-/// The files that make names resolve: `/etc/resolv.conf` of the host for a pod on its network, and
-/// an `/etc/hosts` where the image has none (appc: never change one that it has).
-fn host_files(
-    input: &Input<'_>,
-    app: &AppInput<'_>,
-    taken: &BTreeSet<String>,
-    sources: &mut Vec<Source>,
-    mounts: &mut Vec<Mount>,
-) {
-    let mut files = Vec::new();
-    if input.pod.network == file::Network::Host {
-        files.push("resolv.conf");
-    }
-    if !app.image.has_hosts {
-        files.push("hosts");
-    }
-    for file in files {
-        let target = format!("/etc/{file}");
-        if taken.contains(&target) || taken.contains("/etc") {
-            continue;
-        }
-        let source = format!("etc:{}:{file}", app.app.name);
-        sources.push(Source {
-            name: source.clone(),
-            origin: Origin::Pod(Path::new("etc").join(file)),
-            recursive: false,
-        });
-        mounts.push(Mount {
-            source: MountSource::Descriptor(source),
-            target,
-            read_only: true,
-            nosuid: true,
-            nodev: true,
-            noexec: true,
-        });
-    }
 }
 
 fn volume_source(

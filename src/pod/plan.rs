@@ -13,8 +13,6 @@ use thiserror::Error;
 
 /// Most layers an app's root may have: what one overlay mount takes.
 pub const MAX_LAYERS: usize = 500;
-/// `PATH` of an app whose image sets none (appc 0.8.11, ace.md).
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Device nodes every app has (appc OS-SPEC, linux).
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Hidden: they show or reach into the host's kernel.
@@ -311,7 +309,7 @@ fn app_plan(
         name: name.clone(),
         image_id: app.image.id.clone(),
         argv,
-        environment: environment(app),
+        environment: super::environment::environment(app),
         uid: app.ids.uid,
         gid: app.ids.gid,
         groups: app.ids.groups.clone(),
@@ -355,28 +353,6 @@ fn app_plan(
         terminal: None,
         isolators,
     })
-}
-
-/// Later levels win, variable by variable: defaults, image, `environment-files`, `environment`.
-fn environment(app: &AppInput<'_>) -> Vec<String> {
-    let defaults = [
-        ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
-        ("AC_APP_NAME".to_owned(), app.app.name.clone()),
-        ("container".to_owned(), "rocket".to_owned()),
-    ];
-    let mut list: Vec<(String, String)> = Vec::new();
-    let levels = defaults
-        .iter()
-        .chain(&app.image.environment)
-        .chain(app.file_environment)
-        .chain(&app.app.environment);
-    for (name, value) in levels {
-        match list.iter_mut().find(|(known, _)| known == name) {
-            Some(entry) => entry.1.clone_from(value),
-            None => list.push((name.clone(), value.clone())),
-        }
-    }
-    list.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// appc's 14 at most; the pod file's list, if there is one, else the image's wish.

@@ -10,6 +10,7 @@ use super::meta::{self, AppMeta, Meta, MetaError};
 use super::name::{self, NameError, NameLock, PodName};
 use super::plan::{self, AppInput, CapabilityWish, Image, Input, PlanError};
 use super::sources::{self, Origin};
+use super::{environment, etc};
 use crate::config::paths::Paths;
 use crate::files;
 use crate::image::{
@@ -108,7 +109,7 @@ pub enum PrepareError {
     },
 }
 
-fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrepareError {
+pub(super) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrepareError {
     let path = path.to_owned();
     move |source| PrepareError::Io { what, path, source }
 }
@@ -206,7 +207,7 @@ fn fill(
         make_dir(paths, dir, wanted)?;
     }
     mkdir(&dir.join(directory::MOUNT_POINT), 0o700)?;
-    host_files(dir, &output.plan.hostname)?;
+    etc::write_host_files(dir, &output.plan.hostname)?;
     meta::write(&dir.join(manifest::FILE), &manifest::reify(&output.plan, &meta))?;
     meta::write(&dir.join(sources::FILE), &output.sources)?;
     meta::write(&dir.join(directory::PLAN), &output.plan)?;
@@ -286,7 +287,7 @@ fn make_dir(paths: &Paths, pod: &Path, wanted: &plan::MakeDir) -> Result<(), Pre
     }
 }
 
-fn mkdir(path: &Path, mode: u32) -> Result<(), PrepareError> {
+pub(super) fn mkdir(path: &Path, mode: u32) -> Result<(), PrepareError> {
     std::fs::create_dir(path).map_err(io_error("make directory", path))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(io_error("set the mode of", path))
@@ -297,22 +298,6 @@ fn own(path: &Path, uid: u32, gid: u32, mode: u32) -> Result<(), PrepareError> {
         .map_err(io_error("change the owner of", path))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777))
         .map_err(io_error("set the mode of", path))
-}
-
-/// `etc/resolv.conf` and `etc/hosts` of the pod, mounted where the plan says.
-fn host_files(pod: &Path, hostname: &str) -> Result<(), PrepareError> {
-    let etc = pod.join("etc");
-    mkdir(&etc, 0o755)?;
-    let resolv = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-    let hosts =
-        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t{hostname}\n");
-    for (name, bytes) in [("resolv.conf", resolv.as_slice()), ("hosts", hosts.as_bytes())] {
-        let path = etc.join(name);
-        std::fs::write(&path, bytes).map_err(io_error("write", &path))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
-            .map_err(io_error("set the mode of", &path))?;
-    }
-    Ok(())
 }
 
 fn resolve(
@@ -343,7 +328,7 @@ fn resolve(
     let ids = accounts::resolve(&user, group.as_ref(), &section.supplementary_gids, &view)
         .map_err(|source| PrepareError::Account { app: app.name.clone(), source })?;
     let image = plan_image(paths, &stored, &section, &view);
-    let file_environment = environment_files(&app.environment_files)?;
+    let file_environment = environment::environment_files(&app.environment_files)?;
     let io_devices = app
         .limits
         .io_max
@@ -444,28 +429,6 @@ impl Database for StackedImage<'_> {
         let found = view::metadata(self.0, path).ok().flatten()?;
         Some((found.uid, found.gid))
     }
-}
-
-/// `NAME=value` lines; empty ones and those that begin with `#` or `;` are skipped; quotes are kept
-/// as they are.
-fn environment_files(paths: &[PathBuf]) -> Result<Vec<(String, String)>, PrepareError> {
-    let mut list = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(path).map_err(io_error("read", path))?;
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with(['#', ';']) {
-                continue;
-            }
-            let bad = || PrepareError::EnvironmentFile { path: path.clone(), line: index + 1 };
-            let (name, value) = line.split_once('=').ok_or_else(bad)?;
-            if name.is_empty() || value.contains('\0') {
-                return Err(bad());
-            }
-            list.push((name.to_owned(), value.to_owned()));
-        }
-    }
-    Ok(list)
 }
 
 /// The block device that `path` is, or that the file system it lies on is on.
