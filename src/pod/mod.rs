@@ -10,6 +10,7 @@ mod environment;
 mod etc;
 pub mod gc;
 pub mod life;
+mod limits;
 pub mod list;
 pub mod lookup;
 pub mod manifest;

@@ -4,7 +4,7 @@ use super::accounts::Ids;
 use super::sources::{Origin, Source};
 use rocket_plan::{
     ABI, AppPlan, Capabilities, Cgroup, Device, ExitPolicy, ExitStatus, Isolator, Isolators, Kind,
-    LimitFile, Namespaces, Network, PodPlan, Ready, RootPlan, feature,
+    Namespaces, Network, PodPlan, Ready, RootPlan, feature,
 };
 use rocket_podfile as file;
 use rocket_podfile::PodFile;
@@ -293,18 +293,6 @@ fn app_plan(
         .collect();
     let mounts = super::mounts::mounts(input, app, sources, dirs)?;
     let (capabilities, isolators) = capabilities(app);
-    let mut limits: Vec<LimitFile> =
-        app.app
-            .limits
-            .cgroup_files(input.host)
-            .into_iter()
-            .map(|(file, value)| (file.to_owned(), value))
-            .chain(app.app.limits.io_max.iter().zip(app.io_devices).map(|(max, (major, minor))| {
-                ("io.max".to_owned(), max.cgroup_value(*major, *minor))
-            }))
-            .map(|(file, value)| LimitFile { file, value, required: !input.best_effort })
-            .collect();
-    limits.shrink_to_fit();
     Ok(AppPlan {
         name: name.clone(),
         image_id: app.image.id.clone(),
@@ -331,7 +319,7 @@ fn app_plan(
         masked_paths: MASKED.iter().map(|path| (*path).to_owned()).collect(),
         read_only_paths: READ_ONLY.iter().map(|path| (*path).to_owned()).collect(),
         leaf: Some(format!("app-{name}")),
-        limits,
+        limits: super::limits::files(input, app),
         kind: match app.app.kind {
             file::AppKind::Service => Kind::Service,
             file::AppKind::Oneshot => Kind::Oneshot,
