@@ -1,10 +1,12 @@
 //! From a pod file and its images to stage1's plan: pure, every decision made here.
 
 use super::accounts::Ids;
+use super::isolators::{self, CapabilityWish};
 use super::sources::{Origin, Source};
+use super::surface;
 use rocket_plan::{
-    ABI, AppPlan, Capabilities, Cgroup, Device, ExitPolicy, ExitStatus, Isolator, Isolators, Kind,
-    Namespaces, Network, PodPlan, Ready, RootPlan, feature,
+    ABI, AppPlan, Cgroup, Device, ExitPolicy, ExitStatus, Kind, Namespaces, Network, PodPlan,
+    Ready, RootPlan, feature,
 };
 use rocket_podfile as file;
 use rocket_podfile::PodFile;
@@ -13,26 +15,6 @@ use thiserror::Error;
 
 /// Most layers an app's root may have: what one overlay mount takes.
 pub const MAX_LAYERS: usize = 500;
-/// Device nodes every app has (appc OS-SPEC, linux).
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// Hidden: they show or reach into the host's kernel.
-const MASKED: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/config.gz",
-    "/proc/kallsyms",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-    "/sys/module",
-];
-/// Read-only: writing there would change the host.
-const READ_ONLY: [&str; 6] =
-    ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// One app's image as the plan needs it.
 #[derive(Clone, Debug, Default)]
@@ -57,18 +39,6 @@ pub struct Image {
     pub other_isolators: Vec<String>,
     /// Whether it has an `/etc/hosts` of its own.
     pub has_hosts: bool,
-}
-
-/// appc's two capability isolators.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum CapabilityWish {
-    /// None given: the default set.
-    #[default]
-    Default,
-    /// `os/linux/capabilities-retain-set`, kernel names without `CAP_`, lower case.
-    Retain(Vec<String>),
-    /// `os/linux/capabilities-remove-set`.
-    Remove(Vec<String>),
 }
 
 /// Everything about one app.
@@ -278,7 +248,7 @@ fn app_plan(
         origin: Origin::Pod(Path::new("apps").join(name)),
         recursive: false,
     });
-    let devices = DEVICES
+    let devices = surface::DEVICES
         .iter()
         .map(|device| {
             let source = format!("device:{name}:{device}");
@@ -292,7 +262,7 @@ fn app_plan(
         })
         .collect();
     let mounts = super::mounts::mounts(input, app, sources, dirs)?;
-    let (capabilities, isolators) = capabilities(app);
+    let (capabilities, isolators) = isolators::decide(app);
     Ok(AppPlan {
         name: name.clone(),
         image_id: app.image.id.clone(),
@@ -316,8 +286,8 @@ fn app_plan(
         root: RootPlan { lowers, upper, read_only: app.app.security.read_only },
         mounts,
         devices,
-        masked_paths: MASKED.iter().map(|path| (*path).to_owned()).collect(),
-        read_only_paths: READ_ONLY.iter().map(|path| (*path).to_owned()).collect(),
+        masked_paths: surface::MASKED.iter().map(|path| (*path).to_owned()).collect(),
+        read_only_paths: surface::READ_ONLY.iter().map(|path| (*path).to_owned()).collect(),
         leaf: Some(format!("app-{name}")),
         limits: super::limits::files(input, app),
         kind: match app.app.kind {
@@ -341,55 +311,4 @@ fn app_plan(
         terminal: None,
         isolators,
     })
-}
-
-/// appc's 14 at most; the pod file's list, if there is one, else the image's wish.
-fn capabilities(app: &AppInput<'_>) -> (Capabilities, Isolators) {
-    let all: Vec<String> =
-        file::Capability::ALL.into_iter().map(file::Capability::kernel_name).collect();
-    let mut isolators = Isolators::default();
-    let note =
-        |name: &str, detail: &str| Isolator { name: name.to_owned(), detail: detail.to_owned() };
-    let asked = app.app.security.capabilities.as_ref();
-    let set: Vec<String> = match (asked, &app.image.capabilities) {
-        (Some(list), _) => list.iter().map(|c| c.kernel_name()).collect(),
-        (None, CapabilityWish::Default) => all,
-        (None, CapabilityWish::Retain(wanted)) => {
-            let beyond: Vec<&str> =
-                wanted.iter().filter(|c| !all.contains(c)).map(String::as_str).collect();
-            let entry = note("os/linux/capabilities-retain-set", &beyond.join(" "));
-            if beyond.is_empty() {
-                isolators.enforced.push(entry);
-            } else {
-                isolators.changed.push(Isolator {
-                    detail: format!("beyond appc's 14, not given: {}", entry.detail),
-                    ..entry
-                });
-            }
-            all.into_iter().filter(|c| wanted.contains(c)).collect()
-        }
-        (None, CapabilityWish::Remove(gone)) => {
-            isolators.enforced.push(note("os/linux/capabilities-remove-set", &gone.join(" ")));
-            all.into_iter().filter(|c| !gone.contains(c)).collect()
-        }
-    };
-    let no_new_privileges = note("os/linux/no-new-privileges", "true");
-    if app.app.security.no_new_privileges {
-        isolators.enforced.push(no_new_privileges);
-    }
-    for name in &app.image.other_isolators {
-        isolators.ignored.push(note(name, "not supported by this release"));
-    }
-    // A user other than root keeps capabilities over an exec only when they are ambient, and has
-    // them so only when the pod file names them.
-    let for_user = if app.ids.uid == 0 || asked.is_some() { set.clone() } else { Vec::new() };
-    let ambient = if app.ids.uid != 0 { for_user.clone() } else { Vec::new() };
-    let capabilities = Capabilities {
-        bounding: set,
-        effective: for_user.clone(),
-        permitted: for_user,
-        inheritable: ambient.clone(),
-        ambient,
-    };
-    (capabilities, isolators)
 }

@@ -5,19 +5,18 @@
 
 use super::accounts::{self, AccountError, Database, Ids, Wanted};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
+use super::isolators;
 use super::manifest;
 use super::meta::{self, AppMeta, Meta, MetaError};
 use super::name::{self, NameError, NameLock, PodName};
-use super::plan::{self, AppInput, CapabilityWish, Image, Input, PlanError};
+use super::plan::{self, AppInput, Image, Input, PlanError};
 use super::sources::{self, Origin};
 use super::{environment, etc};
 use crate::config::paths::Paths;
 use crate::files;
 use crate::image::{
-    ImageError, Layer, Reference, Store, StoredImage,
-    manifest::{App as ImageApp, Isolator},
-    reference::ReferenceError,
-    view,
+    ImageError, Layer, Reference, Store, StoredImage, manifest::App as ImageApp,
+    reference::ReferenceError, view,
 };
 use rocket_podfile::{self as file, PodFile};
 use rustix::fs::FileType;
@@ -344,7 +343,7 @@ fn plan_image(
     app: &ImageApp,
     view: &StackedImage<'_>,
 ) -> Image {
-    let (capabilities, other_isolators) = isolators(&app.isolators);
+    let (capabilities, other_isolators) = isolators::wishes(&app.isolators);
     // An OCI volume only says that data lives there: the app's own upper directory holds it.
     let mount_points = match stored.id.digest().algo() {
         crate::image::Algo::Sha512 => app
@@ -378,26 +377,6 @@ fn plan_image(
 /// `SIGQUIT`, `QUIT` or `3`.
 fn signal_number(text: &str) -> Option<i32> {
     text.parse().ok().or_else(|| rocket_sys::signal::number(text))
-}
-
-fn isolators(list: &[Isolator]) -> (CapabilityWish, Vec<String>) {
-    let mut wish = CapabilityWish::Default;
-    let mut others = Vec::new();
-    for isolator in list {
-        let set = || -> Vec<String> {
-            let names = isolator.value.get("set").and_then(|set| set.as_array());
-            let names = names.into_iter().flatten().filter_map(|name| name.as_str());
-            names.map(|name| name.trim_start_matches("CAP_").to_ascii_lowercase()).collect()
-        };
-        match isolator.name.as_str() {
-            "os/linux/capabilities-retain-set" => wish = CapabilityWish::Retain(set()),
-            "os/linux/capabilities-remove-set" => wish = CapabilityWish::Remove(set()),
-            // Always in force unless the pod file says otherwise.
-            "os/linux/no-new-privileges" => {}
-            other => others.push(other.to_owned()),
-        }
-    }
-    (wish, others)
 }
 
 struct StackedImage<'a>(&'a [Layer]);
