@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocket_plan::{AppExit, Cause, ExitRecord};
 use rocket_sys::pidfd::{self, Exit};
-use rocket_sys::{proc, signal};
+use rocket_sys::signal;
 
 use crate::failure::{ROCKET, warn};
 use crate::record::unix_ms;
@@ -300,8 +300,6 @@ impl Init<'_> {
             if let Some(tether) = self.tether {
                 tether.say("READY");
             }
-            // From here on init mostly sleeps, in a few pages of its code.
-            proc::forget_code(self.setup.proc.as_fd());
         } else {
             self.notify.send(&format!("STATUS={status}"));
         }

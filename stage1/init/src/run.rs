@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use rocket_plan::{AppPlan, Cause, ExitRecord, ExitStatus, PodExit, PodPlan, descriptor};
 use rocket_sys::clone::SingleThread;
-use rocket_sys::pidfd;
-use rocket_sys::proc;
 use rocket_sys::signal::{self, SignalFd};
+use rocket_sys::{memory, pidfd, proc};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::apps::Process;
@@ -22,6 +21,11 @@ use crate::supervise::{Pod, Rules, State};
 use crate::terminal::Terminals;
 use crate::tether::{Command, Tether};
 use crate::{app, enter, ops, reap};
+
+/// When nothing has happened for so long, nothing more is expected soon: what init does not need to
+/// sleep is given back. Much less, and an app that is started again every now and then would cost
+/// page faults each time.
+const SETTLED_MS: u64 = 500;
 
 /// Everything init knows.
 pub struct Init<'a> {
@@ -138,6 +142,15 @@ pub fn tell(failure: &Failure, tether: Option<&Tether>, notify: &Notify) {
     }
 }
 
+/// How long to wait for events; no end if `None`.
+fn timeout(ms: Option<u64>) -> Option<Timespec> {
+    ms.map(|ms| Timespec {
+        tv_sec: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
+        // Rounded up by one, so that a deadline has passed on waking.
+        tv_nsec: i64::try_from(ms % 1000).unwrap_or(0) * 1_000_000 + 999_999,
+    })
+}
+
 impl Init<'_> {
     /// Milliseconds since the apps began.
     pub fn now(&self) -> u64 {
@@ -173,14 +186,7 @@ impl Init<'_> {
 
     /// Sleeps until something happens or a deadline passes.
     fn wait(&self) -> Result<()> {
-        let timeout = self.pod.next_deadline().map(|deadline| {
-            let left = deadline.saturating_sub(self.now());
-            Timespec {
-                tv_sec: i64::try_from(left / 1000).unwrap_or(i64::MAX),
-                // Rounded up by one, so that the deadline has passed on waking.
-                tv_nsec: i64::try_from(left % 1000).unwrap_or(0) * 1_000_000 + 999_999,
-            }
-        });
+        let left = self.pod.next_deadline().map(|deadline| deadline.saturating_sub(self.now()));
         let tether = self.tether.filter(|_| self.tether_open).map(AsFd::as_fd);
         let mut sources = vec![self.signals.as_fd()];
         sources.extend(tether);
@@ -190,10 +196,21 @@ impl Init<'_> {
         let watches: Vec<_> = self.processes.iter().filter_map(Process::watch).collect();
         let mut polled: Vec<_> = sources.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         polled.extend(watches.iter().map(|fd| PollFd::new(fd, PollFlags::PRI)));
-        match rustix::event::poll(&mut polled, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        let mut poll = |ms| match rustix::event::poll(&mut polled, timeout(ms).as_ref()) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(true),
             Err(e) => Err(e).context(|| "wait for events".to_owned()),
+        };
+        let mut rest = left;
+        if left.is_none_or(|left| left > SETTLED_MS) {
+            if poll(Some(SETTLED_MS))? {
+                return Ok(());
+            }
+            // From here on init sleeps, in a few pages.
+            memory::give_back();
+            rest = left.map(|left| left - SETTLED_MS);
         }
+        poll(rest).map(|_| ())
     }
 
     fn take_signals(&mut self) {

@@ -9,6 +9,7 @@ pub mod caps;
 pub mod clone;
 mod error;
 pub mod fds;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod pidfd;

@@ -1,8 +1,7 @@
 //! Attributes of the calling process: ids, limits, session, exec.
 
 use std::ffi::{CStr, CString, c_char};
-use std::io::{self, Read};
-use std::os::fd::BorrowedFd;
+use std::io;
 
 use crate::error::{Error, Result};
 
@@ -129,62 +128,6 @@ pub fn exec(program: &CStr, argv: &[CString], envp: &[CString]) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Gives back the memory of code that has run and may never run again, such as a program's setup:
-/// the kernel reads pages back from the file when they are needed. `procfs` is a procfs that shows
-/// the caller. Best effort: returns how many bytes were considered.
-pub fn forget_code(procfs: BorrowedFd<'_>) -> usize {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(procfs, "self/maps", flags, Mode::empty()) else { return 0 };
-    let mut text = String::new();
-    if std::fs::File::from(file).read_to_string(&mut text).is_err() {
-        return 0;
-    }
-    let mut total = 0;
-    for (start, length) in text.lines().filter_map(code_mapping) {
-        // SAFETY: a private mapping of a file, never writable, holds nothing but what the file
-        // holds: dropping its pages changes no byte that a later access sees. The kernel has just
-        // named the range, and this process has one thread that maps and unmaps nothing here.
-        let rc = unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
-        if rc == 0 {
-            total += length;
-        }
-    }
-    total
-}
-
-/// Start and length of a line of `/proc/PID/maps` that maps a file's code, private and read-only.
-fn code_mapping(line: &str) -> Option<(usize, usize)> {
-    let mut fields = line.split_ascii_whitespace();
-    let (start, end) = fields.next()?.split_once('-')?;
-    if fields.next()? != "r-xp" || !fields.nth(3)?.starts_with('/') {
-        return None;
-    }
-    let start = usize::from_str_radix(start, 16).ok()?;
-    let end = usize::from_str_radix(end, 16).ok()?;
-    Some((start, end.checked_sub(start)?))
-}
-
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_code_of_files_is_forgotten() {
-        let code = "7f00-8000 r-xp 00001000 fd:00 12 /usr/bin/init";
-        assert_eq!(code_mapping(code), Some((0x7f00, 0x100)));
-        for other in [
-            "7f00-8000 r--p 00001000 fd:00 12 /usr/bin/init",
-            "7f00-8000 rwxp 00001000 fd:00 12 /usr/bin/init",
-            "7f00-8000 r-xp 00000000 00:00 0",
-            "7f00-8000 r-xp 00000000 00:00 0 [vdso]",
-            "x",
-        ] {
-            assert_eq!(code_mapping(other), None, "{other}");
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What happens around a pod does not touch it, and nothing it says is lost.
 
 use rocket_testkit::unit::{Pod, journal, systemctl};
-use rocket_testkit::{image, require_bed, run, wait_until};
+use rocket_testkit::{image, require_bed, rocket, run, wait_until};
 use std::path::Path;
 
 const IMAGE: &str = "example.com/steady:1.0";
@@ -106,4 +106,25 @@ fn alone_a_flood_without_a_rate_limit_loses_nothing() {
     none_is_missing(&numbers);
     assert_eq!(numbers.len(), LINES);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// A number of kilobytes in a process's status.
+fn kilobytes(pid: i32, key: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn init_gives_back_what_it_needed_to_set_up_when_nothing_happens() {
+    require_bed("ns");
+    let pod = pod("resting", "exec sleep 1000");
+    pod.start();
+    let init = pod.init();
+    let rests = || kilobytes(init, "VmRSS") * 2 < kilobytes(init, "VmHWM");
+    wait_until("init holds half of the most it held", 30, rests);
+    // It answers as before, and rests again.
+    rocket(["enter", "resting", "true"]).ok();
+    wait_until("init rests again", 30, rests);
+    assert_eq!(pod.init(), init);
 }

@@ -6,27 +6,34 @@ use crate::measure::{Samples, run};
 use crate::report::Report;
 use anyhow::{Context, Result};
 use serde_json::Value;
-use std::fs;
+use std::time::Duration;
+use std::{fs, thread};
 
 const MANY: usize = 10;
+/// A supervisor that has just started something is not idle yet.
+const SETTLED: Duration = Duration::from_secs(3);
 
 pub fn run_idle(_: &Setting, report: &mut Report) -> Result<()> {
     images::small_image("/var/lib/rocket")?;
     images::small_for_podman().context("podman")?;
     let mut pods = vec![rocket()?];
+    thread::sleep(SETTLED);
     let alone = pss(pods[0].1)?;
     for _ in 1..MANY {
         pods.push(rocket()?);
     }
+    thread::sleep(SETTLED);
     let each = pods.iter().map(|(_, init)| pss(*init)).collect::<Result<Vec<_>>>()?;
     for (uuid, _) in &pods {
         run(&["rocket", "stop", uuid])?;
     }
     let mut containers = vec![podman()?];
+    thread::sleep(SETTLED);
     let monitor_alone = pss(containers[0].1)?;
     for _ in 1..MANY {
         containers.push(podman()?);
     }
+    thread::sleep(SETTLED);
     let monitors = containers.iter().map(|(_, pid)| pss(*pid)).collect::<Result<Vec<_>>>()?;
     for (id, _) in &containers {
         run(&["podman", "rm", "--force", "--time=0", id])?;
