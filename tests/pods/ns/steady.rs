@@ -124,7 +124,7 @@ fn init_gives_back_what_it_needed_to_set_up_when_nothing_happens() {
     let rests = || kilobytes(init, "VmRSS") * 2 < kilobytes(init, "VmHWM");
     wait_until("init holds half of the most it held", 30, rests);
     // It answers as before, and rests again.
-    rocket(["enter", "resting", "true"]).ok();
+    rocket(["enter", "resting", "--", "true"]).ok();
     wait_until("init rests again", 30, rests);
     assert_eq!(pod.init(), init);
 }
