@@ -218,7 +218,10 @@ fn check_drop_in(wanted: &Wanted, name: &str) -> Result<(), Failure> {
         (None, _) => Err(Failure::message(format!(
             "cannot start pod {name}: its unit has no drop-in of rocket-generator, so no limits"
         ))
-        .hint("systemctl daemon-reload")),
+        .hint(match name.contains('@') {
+            true => format!("rocket start {name}, or systemctl enable rocket@{name}"),
+            false => "systemctl daemon-reload".to_owned(),
+        })),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::error::Failure;
 use crate::cli::target::{self, PodsArg};
-use crate::config::paths::{POD_FILES, Paths, STAGE1};
+use crate::config::paths::{POD_FILES, Paths, RUNTIME_POD_FILES, STAGE1};
 use crate::launch::Flavour;
 use crate::pod::control::{Client, PATIENCE};
 use crate::pod::directory::State;
@@ -86,15 +86,37 @@ fn each(
 fn job(verb: Verb, name: &str) -> Result<(), Failure> {
     let name = PodName::new(name)?;
     let unit = name.unit();
-    let has_file = POD_FILES.iter().any(|dir| Path::new(dir).join(format!("{name}.toml")).exists());
+    let file = match name.instance() {
+        Some(instance) => format!("{}.toml", name.as_str().trim_end_matches(instance)),
+        None => format!("{name}.toml"),
+    };
+    let has_file = POD_FILES.iter().any(|dir| Path::new(dir).join(&file).exists());
+    if has_file && name.instance().is_some() {
+        introduce(&name)?;
+    }
     bus::unit_job(verb, &unit).map_err(|error| {
         let failure = Failure::new(error);
         if has_file {
             failure.hint(format!("systemctl status {unit}")).hint(format!("journalctl -u {unit}"))
         } else {
-            failure.hint(format!("there is no pod file {}/{name}.toml", POD_FILES[0]))
+            failure.hint(format!("there is no pod file {}/{file}", POD_FILES[0]))
         }
     })
+}
+
+/// Lets the generator know of an instance of a template that nobody has enabled or named: by a
+/// directory for its drop-ins, gone with the next boot.
+fn introduce(name: &PodName) -> Result<(), Failure> {
+    let drop_in = format!("/run/systemd/generator/{}.d", name.unit());
+    if Path::new(&drop_in).exists() {
+        return Ok(());
+    }
+    let dir = Path::new(RUNTIME_POD_FILES).join(format!("{name}.toml.d"));
+    std::fs::create_dir_all(&dir).map_err(|error| {
+        let text = format!("cannot make {}", dir.display());
+        Failure::new(anyhow::Error::new(error).context(text))
+    })?;
+    bus::daemon_reload().map_err(Failure::new)
 }
 
 fn stop_one(paths: &Paths, word: &str, force: bool) -> Result<(), Failure> {

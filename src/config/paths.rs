@@ -14,7 +14,9 @@ pub const STAGE1: &str = match option_env!("ROCKET_STAGE1_DIR") {
 /// Directories of the configuration, the most important last.
 pub const CONFIG: [&str; 3] = ["/usr/lib/rocket", "/run/rocket", "/etc/rocket"];
 /// Search path of pod files, most important first.
-pub const POD_FILES: [&str; 3] = ["/etc/rocket/pods", "/run/rocket/pods", "/usr/lib/rocket/pods"];
+pub const POD_FILES: [&str; 3] = ["/etc/rocket/pods", RUNTIME_POD_FILES, "/usr/lib/rocket/pods"];
+/// Those of this boot.
+pub const RUNTIME_POD_FILES: &str = "/run/rocket/pods";
 
 /// The host's identity, which local evidence is bound to.
 pub const MACHINE_ID: &str = "/etc/machine-id";

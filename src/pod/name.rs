@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 use uuid::Uuid;
 
-/// A valid pod name: `[a-z0-9]+(-[a-z0-9]+)*`, at most 63 characters.
+/// A valid pod name: `[a-z0-9]+(-[a-z0-9]+)*`, at most 63 characters; or, for an instance of a
+/// template, two of these with `@` between.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodName(String);
 
@@ -18,7 +19,8 @@ pub struct PodName(String);
 pub enum NameError {
     /// Not of the form.
     #[error(
-        "{0:?} is not a pod name: lower-case letters and digits, joined by single dashes, at most 63"
+        "{0:?} is not a pod name: lower-case letters and digits, joined by single dashes, at most 63; \
+         NAME@INSTANCE for one of a template"
     )]
     Invalid(String),
     /// A pod that lives has it.
@@ -48,10 +50,7 @@ impl PodName {
     /// # Errors
     /// [`NameError::Invalid`].
     pub fn new(text: &str) -> Result<Self, NameError> {
-        let run = |part: &str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        };
-        if text.len() <= 63 && text.split('-').all(run) {
+        if rocket_podfile::is_pod_name(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::Invalid(text.to_owned()))
@@ -61,6 +60,11 @@ impl PodName {
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The instance, of a template's.
+    pub fn instance(&self) -> Option<&str> {
+        self.0.split_once('@').map(|(_, instance)| instance)
     }
 
     /// The unit that runs the pod file of this name.
@@ -189,10 +193,10 @@ mod tests {
 
     #[test]
     fn names_have_one_form() {
-        for good in ["a", "web", "web-1", "0", &"a".repeat(63)] {
+        for good in ["a", "web", "web-1", "0", "web@1", "web@blue-2", &"a".repeat(63)] {
             assert!(PodName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a-", "a--b", "Web", "a_b", "a.b", "a/b", "..", &"a".repeat(64)] {
+        for bad in ["", "-a", "a-", "a--b", "Web", "a_b", "a.b", "a/b", "..", "a@", "@a", "a@b@c"] {
             assert!(PodName::new(bad).is_err(), "{bad}");
         }
     }

@@ -176,7 +176,8 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
         features.push(feature::MULTI_APP.to_owned());
     }
     features.extend(super::order::features(&apps));
-    let hostname = pod.hostname.clone().or_else(|| input.name.map(str::to_owned));
+    // An instance of a template has an @ in its name, and a host name has none.
+    let hostname = pod.hostname.clone().or_else(|| input.name.map(|name| name.replace('@', "-")));
     let plan = PodPlan {
         abi: ABI,
         features_required: features,

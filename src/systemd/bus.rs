@@ -61,6 +61,7 @@ mod proxy {
         fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
         fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
         fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+        fn reload(&self) -> zbus::Result<()>;
         #[zbus(signal)]
         fn job_removed(
             &self,
@@ -141,6 +142,19 @@ pub fn start_transient_with<E: From<BusError>>(
         let job =
             manager.start_transient_unit(name, "fail", &properties, &[]).await.map_err(refused)?;
         Ok(jobs.done(&job, &what).await?)
+    })
+}
+
+/// Has systemd run its generators and read its units anew.
+///
+/// # Errors
+/// No bus, or a refusal.
+pub fn daemon_reload() -> Result<(), BusError> {
+    let what = "reload systemd's units".to_owned();
+    zbus::block_on(async {
+        let connection = connect().await?;
+        let manager = manager(&connection, &what).await?;
+        manager.reload().await.map_err(|source| BusError::Call { what: what.clone(), source })
     })
 }
 

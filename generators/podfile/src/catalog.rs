@@ -2,8 +2,8 @@
 
 use crate::pod::PodFile;
 use crate::search::{self, LoadError, Loaded, unreadable};
-use crate::values::name::is_name;
-use std::collections::BTreeMap;
+use crate::values::name::{is_name, parse_instance};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ use std::path::PathBuf;
 pub struct Catalog<'a> {
     dirs: &'a [PathBuf],
     pods: BTreeMap<String, Places>,
+    /// Instances that have a directory of drop-ins of their own.
+    instances: BTreeSet<String>,
 }
 
 /// In which directories there is something of a pod: one bit a directory.
@@ -27,6 +29,7 @@ impl<'a> Catalog<'a> {
     /// Looks through `dirs`, most important first. One that is not there holds nothing.
     pub fn scan(dirs: &'a [PathBuf]) -> Result<Self, LoadError> {
         let mut pods: BTreeMap<String, Places> = BTreeMap::new();
+        let mut instances = BTreeSet::new();
         for (index, dir) in dirs.iter().enumerate() {
             let entries = match fs::read_dir(dir) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -38,6 +41,10 @@ impl<'a> Catalog<'a> {
                 // A name that is not UTF-8 is no pod's.
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 if let Some(stem) = name.strip_suffix(".toml.d") {
+                    if parse_instance(stem).is_some_and(|named| named.instance.is_some()) {
+                        instances.insert(stem.to_owned());
+                        continue;
+                    }
                     pods.entry(stem.to_owned()).or_default().drop_ins |= bit(index);
                 } else if let Some(stem) = name.strip_suffix(".toml") {
                     pods.entry(stem.to_owned()).or_default().files |= bit(index);
@@ -47,7 +54,7 @@ impl<'a> Catalog<'a> {
         pods.retain(|name, places| {
             places.files != 0 && is_name(name.strip_suffix('@').unwrap_or(name))
         });
-        Ok(Self { dirs, pods })
+        Ok(Self { dirs, pods, instances })
     }
 
     /// The names, sorted; templates end with `@`. Masked pods are among them.
@@ -55,7 +62,20 @@ impl<'a> Catalog<'a> {
         self.pods.keys().map(String::as_str).collect()
     }
 
-    /// The same as [`crate::load`], for a name that [`Catalog::names`] gave.
+    /// Instances of templates that have drop-ins of their own, `web@1`, sorted.
+    pub fn instances(&self) -> impl Iterator<Item = &str> {
+        self.instances.iter().map(String::as_str)
+    }
+
+    /// Whether there is the template that `instance`, such as `web@1`, is one of.
+    pub fn has_template_of(&self, instance: &str) -> bool {
+        parse_instance(instance)
+            .filter(|named| named.instance.is_some())
+            .is_some_and(|named| self.pods.contains_key(&format!("{}@", named.name)))
+    }
+
+    /// The same as [`crate::load`], for a name that [`Catalog::names`] gave, or an instance of a
+    /// template.
     pub fn load(&self, name: &str) -> Result<Loaded, LoadError> {
         let (files, drop_ins) = self.dirs_of(name);
         search::load_from(&files, &drop_ins, name)
@@ -71,7 +91,9 @@ impl<'a> Catalog<'a> {
 
     /// The directories that have the pod file `name`, and those that have drop-ins of it.
     fn dirs_of(&self, name: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
-        let places = self.pods.get(name).copied().unwrap_or_default();
+        let Some(places) = self.pods.get(name).copied() else {
+            return (self.dirs.to_vec(), self.dirs.to_vec());
+        };
         let of = |mask: u64| {
             let dirs = self.dirs.iter().enumerate();
             dirs.filter(|(index, _)| mask & bit(*index) != 0).map(|(_, dir)| dir.clone()).collect()

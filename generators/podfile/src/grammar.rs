@@ -95,6 +95,10 @@ pub(crate) const UNIT: &[&str] = &[
     "app-scopes",
 ];
 
+/// Keys of `[schedule]`.
+pub(crate) const SCHEDULE: &[&str] =
+    &["calendar", "after-boot", "every", "persistent", "random-delay", "accuracy"];
+
 /// The lists by the path of their table; `*` stands for a name that the user chooses.
 pub(crate) const TABLES: &[(&[&str], &[&str])] = &[
     (&[], TOP),
@@ -112,6 +116,7 @@ pub(crate) const TABLES: &[(&[&str], &[&str])] = &[
     (&["security"], POD_SECURITY),
     (&["credentials", "*"], CREDENTIAL),
     (&["unit"], UNIT),
+    (&["schedule"], SCHEDULE),
 ];
 
 /// Tables whose keys the user chooses.

@@ -17,6 +17,7 @@ mod read;
 mod search;
 mod suggest;
 mod support;
+mod template;
 mod tree;
 mod values;
 
@@ -28,7 +29,7 @@ pub use diagnostic::Diagnostic;
 pub use limits::{HostTotals, Limits};
 pub use pod::{
     Credential, CredentialSource, ExitPolicy, ListenAddress, Log, Network, PodFile, PodSecurity,
-    Port, Protocol, RestartPolicy, Unit, Volume, VolumeKind,
+    Port, Protocol, RestartPolicy, Schedule, Unit, Volume, VolumeKind,
 };
 pub use search::{LoadError, Loaded, list, load, load_file};
 pub use values::{
@@ -41,7 +42,7 @@ use std::path::Path;
 pub fn parse(file_name: &Path, text: &str) -> Result<PodFile, Vec<Diagnostic>> {
     let mut sources = tree::Sources::default();
     sources.add(file_name.to_owned(), text.to_owned());
-    match search::merged(&sources, 1) {
+    match search::merged(&sources, 1, None) {
         (Some(pod), problems) if problems.is_empty() => Ok(pod),
         (_, problems) => Err(sources.diagnostics(problems)),
     }
@@ -54,6 +55,11 @@ pub fn keys() -> Vec<(String, &'static str)> {
         .iter()
         .flat_map(|(table, keys)| keys.iter().map(|key| (table.join("."), *key)))
         .collect()
+}
+
+/// Whether `text` names a pod: `web`, or `web@1`, which is an instance of the template `web@`.
+pub fn is_pod_name(text: &str) -> bool {
+    values::name::parse_instance(text).is_some()
 }
 
 /// The keys that this release refuses, wholly or for some of their values.

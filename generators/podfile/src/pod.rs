@@ -39,6 +39,8 @@ pub struct PodFile {
     pub credentials: Vec<Credential>,
     /// `[unit]`: the part that only systemd acts on.
     pub unit: Unit,
+    /// `[schedule]`: when a timer starts the pod.
+    pub schedule: Option<Schedule>,
 }
 
 impl PodFile {
@@ -270,6 +272,23 @@ impl Default for Unit {
             app_scopes: false,
         }
     }
+}
+
+/// `[schedule]`: what `rocket@NAME.timer` waits for (systemd.timer(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// `calendar`: events in calendar time, as systemd.time(7) writes them.
+    pub calendar: Vec<String>,
+    /// `after-boot`: once, so long after the boot.
+    pub after_boot: Option<TimeSpan>,
+    /// `every`: so long after the last run ended, again and again.
+    pub every: Option<TimeSpan>,
+    /// `persistent`: what was missed while the host was off is done at once.
+    pub persistent: bool,
+    /// `random-delay`: at most so much later.
+    pub random_delay: Option<TimeSpan>,
+    /// `accuracy`; `None` = systemd's.
+    pub accuracy: Option<TimeSpan>,
 }
 
 /// `restart` of an app (default `no`) or of the unit (default `on-failure`).

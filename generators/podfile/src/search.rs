@@ -5,8 +5,8 @@ use crate::diagnostic::Diagnostic;
 use crate::merge;
 use crate::pod::PodFile;
 use crate::read;
-use crate::support::NOT_SUPPORTED;
-use crate::tree::{self, Node, Pos, Problem, Sources, Value};
+use crate::template;
+use crate::tree::{self, Node, Problem, Sources, Value};
 use crate::values::name::{is_name, parse_instance};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -121,7 +121,7 @@ pub(crate) fn salvage_from(
     name: &str,
 ) -> Option<PodFile> {
     let merge = collect(dirs, drop_in_dirs, name).ok()?;
-    merged(&merge.sources, merge.paths.len()).0
+    merged(&merge.sources, merge.paths.len(), merge.instance.as_deref()).0
 }
 
 /// Reads the files that make up the pod `name`.
@@ -129,7 +129,7 @@ fn collect(dirs: &[PathBuf], drop_in_dirs: &[PathBuf], name: &str) -> Result<Mer
     let instance = parse_instance(name).ok_or_else(|| LoadError::BadName(name.to_owned()))?;
     let at = if instance.instance.is_some() { "@" } else { "" };
     let file_name = format!("{}{at}.toml", instance.name);
-    let mut merge = Merge::default();
+    let mut merge = Merge { instance: instance.instance.map(str::to_owned), ..Merge::default() };
     for dir in dirs {
         let path = dir.join(&file_name);
         match read_source(&path)? {
@@ -144,16 +144,18 @@ fn collect(dirs: &[PathBuf], drop_in_dirs: &[PathBuf], name: &str) -> Result<Mer
     if merge.paths.is_empty() {
         return Err(LoadError::NotFound { name: name.to_owned(), dirs: dirs.to_vec() });
     }
-    if instance.instance.is_some() {
-        let pos = Pos { file: 0, offset: 0 };
-        let message = format!("a template, {file_name}, {NOT_SUPPORTED}");
-        let problem = Problem { pos, message, hint: None };
-        return Err(LoadError::Invalid(merge.sources.diagnostics(vec![problem])));
+    // Those of an instance and of its template apply together; of two with one name the
+    // instance's counts.
+    let mut found: BTreeMap<String, (String, PathBuf)> = BTreeMap::new();
+    let of_instance = instance.instance.map(|_| format!("{name}.toml.d"));
+    for dir in std::iter::once(format!("{file_name}.d")).chain(of_instance) {
+        for (drop_in, path) in drop_ins(drop_in_dirs, &dir)? {
+            found.insert(drop_in, (dir.clone(), path));
+        }
     }
-    let drop_in_dir = format!("{file_name}.d");
-    for (drop_in, path) in drop_ins(drop_in_dirs, &drop_in_dir)? {
+    for (drop_in, (dir, path)) in found {
         if let Some(Found::Text(text)) = read_source(&path)? {
-            merge.add(&format!("{drop_in_dir}/{drop_in}"), path, text);
+            merge.add(&format!("{dir}/{drop_in}"), path, text);
         }
     }
     Ok(merge)
@@ -167,7 +169,14 @@ pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
         None => return Err(unreadable(path, io::ErrorKind::NotFound.into())),
     };
     let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let name = file_name.strip_suffix(".toml").filter(|name| is_name(name)).map(str::to_owned);
+    let stem = file_name.strip_suffix(".toml");
+    if stem.and_then(|stem| stem.strip_suffix('@')).is_some_and(is_name) {
+        let message = "this is a template, and only an instance of it is a pod".to_owned();
+        let hint = Some("name it: NAME@INSTANCE, for example web@1".to_owned());
+        let problem = Diagnostic { file: path.to_owned(), line: 1, column: 1, message, hint };
+        return Err(LoadError::Invalid(vec![problem]));
+    }
+    let name = stem.filter(|name| is_name(name)).map(str::to_owned);
     let mut merge = Merge::default();
     merge.add(&file_name, path.to_owned(), text);
     merge.finish(name)
@@ -192,6 +201,8 @@ struct Merge {
     sources: Sources,
     paths: Vec<PathBuf>,
     digest: Sha256,
+    /// Of a template.
+    instance: Option<String>,
 }
 
 impl Merge {
@@ -206,7 +217,7 @@ impl Merge {
     }
 
     fn finish(self, name: Option<String>) -> Result<Loaded, LoadError> {
-        match merged(&self.sources, self.paths.len()) {
+        match merged(&self.sources, self.paths.len(), self.instance.as_deref()) {
             (Some(pod), problems) if problems.is_empty() => {
                 let digest = hex(&self.digest.finalize());
                 Ok(Loaded { name, pod, digest, sources: self.paths })
@@ -217,8 +228,12 @@ impl Merge {
 }
 
 /// Parses, merges and reads the files of `sources`. What comes with problems is what is right in
-/// them.
-pub(crate) fn merged(sources: &Sources, files: usize) -> (Option<PodFile>, Vec<Problem>) {
+/// them. `instance` is that of a template.
+pub(crate) fn merged(
+    sources: &Sources,
+    files: usize,
+    instance: Option<&str>,
+) -> (Option<PodFile>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut tree: Option<Node> = None;
     for file in 0..files {
@@ -234,8 +249,13 @@ pub(crate) fn merged(sources: &Sources, files: usize) -> (Option<PodFile>, Vec<P
         }
     }
     // Half a tree would only give errors that come from the missing half.
-    let Some(tree) = tree.filter(|_| problems.is_empty()) else { return (None, problems) };
-    read::read(&tree)
+    let Some(mut tree) = tree.filter(|_| problems.is_empty()) else { return (None, problems) };
+    if let Some(instance) = instance {
+        template::expand(&mut tree, instance, &mut problems);
+    }
+    let (pod, found) = read::read(&tree);
+    problems.extend(found);
+    (pod, problems)
 }
 
 /// The drop-ins in the order they apply: by file name, one of a higher directory in place of one

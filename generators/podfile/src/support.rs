@@ -23,7 +23,6 @@ const NOT_YET: &[(&str, Refuse)] = &[
     ("flavour", AllBut(&["ns"])),
     ("log", Values(&["fields"])),
     ("credentials", NotEmpty),
-    ("schedule", Key),
     ("app.*.ready", AllBut(&["exec"])),
     ("app.*.health", Key),
     ("app.*.credentials", NotEmpty),

@@ -279,7 +279,6 @@ fn what_is_not_supported_is_named() {
         ("security.seccomp = \"unconfined\"", "4:20", "app.web.security.seccomp = \"unconfined\""),
         ("security.devices = [\"/dev/fuse\"]", "4:20", "app.web.security.devices"),
         ("[credentials]\nx = { set = \"1\" }", "4:1", "credentials"),
-        ("[schedule]\n", "4:1", "schedule"),
         ("[unit]\nmachine = true", "5:11", "unit.machine = true"),
         ("[unit]\napp-scopes = true", "5:14", "unit.app-scopes = true"),
         ("[volume.v]\nkind = \"state\"\nidmap = false", "6:9", "volume.v.idmap = false"),
@@ -332,4 +331,23 @@ fn circles_are_named() {
     let found = complaints(text).join("\n");
     assert!(found.contains("4:9: these apps wait for each other in a circle: a, b"), "{found}");
     assert!(found.contains("the app \"c\" names itself"), "{found}");
+}
+
+#[test]
+fn schedules() {
+    for (text, at, what) in [
+        ("[schedule]\n", "4:1", "a schedule says when"),
+        ("[schedule]\ncalendar = [\"often\"]", "5:13", "\"often\" is not a calendar event"),
+        (
+            "[schedule]\nevery = \"1h\"\npersistent = true",
+            "6:14",
+            "persistent goes with calendar only",
+        ),
+        ("[schedule]\nevry = \"1h\"", "5:1", "unknown key \"evry\" in [schedule]"),
+    ] {
+        let found = complaints(&format!("{HEAD}{text}"));
+        assert!(found.iter().any(|c| c.starts_with(&format!("{at}: {what}"))), "{text}: {found:?}");
+    }
+    let right = "[schedule]\ncalendar = [\"Mon..Fri 03:00\", \"daily\"]\npersistent = true";
+    assert_eq!(complaints(&format!("{HEAD}{right}")), Vec::<String>::new());
 }

@@ -187,8 +187,9 @@ fn names_templates_and_odd_files() {
     host.file("usr/web@.toml", POD);
     host.file("usr/Not-A-Name.toml", POD);
     assert_eq!(list(&host.dirs).unwrap(), ["web@"]);
-    let error = load(&host.dirs, "web@1").unwrap_err().to_string();
-    assert!(error.contains("a template, web@.toml, is not supported by this release"), "{error}");
+    assert!(load(&host.dirs, "web@1").is_ok());
+    let error = load_file(&host.dirs[2].join("web@.toml")).unwrap_err().to_string();
+    assert!(error.contains("only an instance of it is a pod"), "{error}");
 
     fs::create_dir(host.dirs[0].join("dir.toml")).unwrap();
     assert!(matches!(load(&host.dirs, "dir"), Err(LoadError::Unreadable { .. })));
@@ -243,4 +244,37 @@ fn a_catalog_says_the_same_as_a_look_at_one_pod() {
     let limits = catalog.salvage("bad").unwrap().limits;
     assert_eq!(limits.unit_properties(), [("TasksMax", "5".to_owned())]);
     assert!(catalog.salvage("syntax").is_none() && catalog.salvage("masked").is_none());
+}
+
+#[test]
+fn an_instance_is_its_template_with_its_own_name_and_drop_ins() {
+    let host = Host::new();
+    host.file(
+        "usr/web@.toml",
+        "description = \"%i of 100%%\"\nnetwork = \"none\"\n[app.web]\nimage = \"example.com/%i\"\n\
+         exec = [\"/srv\", \"--name=%i\"]\n",
+    );
+    host.file("etc/web@.toml.d/10.toml", "hostname = \"all-%i\"");
+    host.file("etc/web@.toml.d/20.toml", "[app.web]\nuser = 5");
+    host.file("etc/web@blue.toml.d/20.toml", "[app.web]\nuser = 7");
+    let blue = load(&host.dirs, "web@blue").unwrap();
+    assert_eq!(blue.name.as_deref(), Some("web@blue"));
+    assert_eq!(blue.pod.description.as_deref(), Some("blue of 100%"));
+    assert_eq!(blue.pod.apps[0].image, "example.com/blue");
+    assert_eq!(blue.pod.apps[0].exec.as_deref().unwrap()[1], "--name=blue");
+    assert_eq!(blue.pod.hostname.as_deref(), Some("all-blue"));
+    assert_eq!(blue.pod.apps[0].user, Some(rocket_podfile::Account::Id(7)));
+    let red = load(&host.dirs, "web@red").unwrap();
+    assert_eq!(red.pod.apps[0].user, Some(rocket_podfile::Account::Id(5)));
+    assert_ne!(red.digest, blue.digest);
+    // In a file that is no template a % is a %.
+    host.file("usr/plain.toml", "description = \"%i\"\nnetwork = \"none\"\n[app.a]\nimage = \"i\"");
+    assert_eq!(load(&host.dirs, "plain").unwrap().pod.description.as_deref(), Some("%i"));
+    host.file("etc/web@.toml.d/30.toml", "\nhostname = \"%H\"");
+    let error = load(&host.dirs, "web@red").unwrap_err().to_string();
+    assert!(error.contains("30.toml:2:12: %H is nothing in a template"), "{error}");
+
+    let catalog = rocket_podfile::Catalog::scan(&host.dirs).unwrap();
+    assert_eq!(catalog.instances().collect::<Vec<_>>(), ["web@blue"]);
+    assert!(catalog.has_template_of("web@green") && !catalog.has_template_of("plain"));
 }

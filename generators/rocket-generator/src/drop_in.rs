@@ -1,7 +1,8 @@
 //! From a pod file to its drop-in: data in, text out.
 
+use crate::triggers;
 use crate::unit_text::UnitText;
-use rocket_podfile::{Diagnostic, LoadError, Loaded, PodFile, VolumeKind};
+use rocket_podfile::{CredentialSource, Diagnostic, LoadError, Loaded, PodFile, VolumeKind};
 use std::path::Path;
 
 /// EX_CONFIG: what a broken pod file ends with. The template does not restart it.
@@ -48,6 +49,19 @@ pub fn of_pod(name: &str, loaded: &Loaded) -> String {
     unit.plain("Restart", pod.unit.restart.as_str());
     unit.plain("RestartSec", &pod.unit.restart_sec.to_string());
     unit.plain("TimeoutStartSec", &pod.unit.start_timeout.to_string());
+    for port in triggers::activated(pod) {
+        unit.plain("Sockets", &triggers::socket_unit(name, &port.name));
+    }
+    for credential in &pod.credentials {
+        let name = &credential.name;
+        match &credential.source {
+            CredentialSource::Load(from) => unit.credential_file("LoadCredential", name, from),
+            CredentialSource::LoadEncrypted(from) => {
+                unit.credential_file("LoadCredentialEncrypted", name, from);
+            }
+            CredentialSource::Set(text) => unit.credential(name, text),
+        }
+    }
     bounds(&mut unit, pod);
     unit.finish()
 }
@@ -113,7 +127,7 @@ fn complaints(diagnostics: &[Diagnostic]) -> Vec<String> {
     all
 }
 
-fn header<'a>(unit: &mut UnitText, sources: impl IntoIterator<Item = &'a Path>) {
+pub(crate) fn header<'a>(unit: &mut UnitText, sources: impl IntoIterator<Item = &'a Path>) {
     unit.comment("Written by rocket-generator; a change here is lost at the next daemon-reload.");
     for path in sources {
         unit.comment(&format!("from {}", path.display()));
@@ -121,7 +135,7 @@ fn header<'a>(unit: &mut UnitText, sources: impl IntoIterator<Item = &'a Path>) 
 }
 
 /// systemd says "daemon-reload" when this file is newer than what was loaded.
-fn source(unit: &mut UnitText, path: Option<&Path>) {
+pub(crate) fn source(unit: &mut UnitText, path: Option<&Path>) {
     if let Some(path) = path.and_then(Path::to_str) {
         unit.text("SourcePath", path);
     }

@@ -7,16 +7,20 @@
 
 mod drop_in;
 mod fail;
+mod instances;
 mod log;
 mod output;
+mod triggers;
 mod unit_text;
 
 use output::Output;
 use rocket_podfile::{Catalog, LoadError};
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Where pod files lie, most important first. `ROCKET_POD_FILE_PATH`, separated by colons, says
@@ -63,11 +67,16 @@ fn generate(dirs: &[PathBuf], normal: &Path) {
         Ok(catalog) => catalog,
         Err(error) => return log::problem(&error.to_string()),
     };
-    let names = catalog.names();
+    // A template says nothing about which instances there are.
+    let instances = instances::find(&catalog);
+    let mut names = catalog.names();
+    names.retain(|name| !name.ends_with('@'));
+    names.extend(instances.iter().map(String::as_str));
+    let more = Mutex::new(BTreeSet::new());
     let work = |part: usize, names: &[&str]| {
         let output = Output::new(normal, part);
         for name in names {
-            one(&catalog, name, &generator, &output);
+            one(&catalog, name, &generator, &output, &more);
         }
     };
     // The boot waits for this. A few pods are not worth a thread.
@@ -82,24 +91,53 @@ fn generate(dirs: &[PathBuf], normal: &Path) {
         }
         work(0, names.get(..share).unwrap_or(&names));
     });
+    // Instances that are only named by pods; what these name in turn, until there is no other.
+    let mut done: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    loop {
+        let named = std::mem::take(&mut *more.lock().unwrap_or_else(PoisonError::into_inner));
+        let new: Vec<&str> = named.difference(&done).map(String::as_str).collect();
+        if new.is_empty() {
+            return;
+        }
+        work(0, &new);
+        done.extend(named);
+    }
 }
 
-/// Writes the drop-in of one pod.
-fn one(catalog: &Catalog<'_>, name: &str, generator: &Path, output: &Output) {
-    if name.ends_with('@') {
-        // It says nothing about which instances there are, and none of them is supported yet.
-        return log::problem(&format!("{name}.toml: templates are not supported by this release"));
-    }
-    let text = match catalog.load(name) {
-        Ok(loaded) => drop_in::of_pod(name, &loaded),
+/// Writes the drop-ins of one pod. Instances of templates that it names are added to `more`.
+fn one(
+    catalog: &Catalog<'_>,
+    name: &str,
+    generator: &Path,
+    output: &Output,
+    more: &Mutex<BTreeSet<String>>,
+) {
+    let (text, triggers) = match catalog.load(name) {
+        Ok(loaded) => {
+            let named =
+                triggers::named_pods(&loaded.pod).filter(|pod| catalog.has_template_of(pod));
+            let named: Vec<String> = named.map(str::to_owned).collect();
+            if !named.is_empty() {
+                more.lock().unwrap_or_else(PoisonError::into_inner).extend(named);
+            }
+            let triggers = triggers::of_pod(name, &loaded.pod, &loaded.sources);
+            (drop_in::of_pod(name, &loaded), triggers)
+        }
         // A mask says that there is no such pod; or it went away just now.
         Err(LoadError::Masked(_) | LoadError::NotFound { .. }) => return,
         Err(error) => {
             log::problem(&error.to_string());
-            drop_in::of_error(generator, &error, catalog.salvage(name).as_ref())
+            let salvage = catalog.salvage(name);
+            // Sockets that listen go on listening.
+            let triggers = salvage.as_ref().map(|pod| triggers::of_pod(name, pod, &[]));
+            let text = drop_in::of_error(generator, &error, salvage.as_ref());
+            (text, triggers.unwrap_or_default())
         }
     };
-    if let Err(error) = output.drop_in(name, &text) {
-        log::problem(&format!("cannot write the drop-in of the pod {name}: {error}"));
+    let service = triggers::DropIn { unit: format!("rocket@{name}.service"), text };
+    for drop_in in std::iter::once(service).chain(triggers) {
+        if let Err(error) = output.drop_in(&drop_in.unit, &drop_in.text) {
+            log::problem(&format!("cannot write the drop-in of {}: {error}", drop_in.unit));
+        }
     }
 }

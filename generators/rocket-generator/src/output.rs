@@ -18,9 +18,9 @@ impl Output {
         Self { dir: dir.to_owned(), beside }
     }
 
-    /// Writes the drop-in of the pod `name`.
-    pub fn drop_in(&self, name: &str, text: &str) -> io::Result<()> {
-        let dir = self.dir.join(format!("rocket@{name}.service.d"));
+    /// Writes the drop-in of `unit`.
+    pub fn drop_in(&self, unit: &str, text: &str) -> io::Result<()> {
+        let dir = self.dir.join(format!("{unit}.d"));
         match fs::create_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             done => done?,

@@ -52,6 +52,33 @@ impl UnitText {
         self.line(&[key, "=", &words.join(" ")]);
     }
 
+    /// `LoadCredential=` and the like: an id and a path in which specifiers are expanded.
+    pub fn credential_file(&mut self, key: &str, id: &str, path: &str) {
+        self.line(&[key, "=", id, ":", &percent(&printable(path))]);
+    }
+
+    /// `SetCredential=`: an id and its bytes, in which systemd expands specifiers and then takes
+    /// back the escapes of C.
+    pub fn credential(&mut self, id: &str, value: &str) {
+        let mut text = String::new();
+        for c in value.chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                '\n' => text.push_str("\\n"),
+                '\t' => text.push_str("\\t"),
+                c if c.is_control() => {
+                    let mut bytes = [0; 4];
+                    for byte in c.encode_utf8(&mut bytes).bytes() {
+                        // Writing to a String cannot fail.
+                        let _ = write!(text, "\\x{byte:02x}");
+                    }
+                }
+                c => text.push(c),
+            }
+        }
+        self.line(&["SetCredential=", id, ":", &percent(&text)]);
+    }
+
     /// A directive emptied of what the template has given it.
     pub fn reset(&mut self, key: &str) {
         self.line(&[key, "="]);
@@ -146,6 +173,14 @@ mod tests {
         for (words, expected) in table {
             assert_eq!(written(|u| u.words("K", words.iter().copied())), expected);
         }
+        assert_eq!(
+            written(|u| u.credential("k", "a\\b\n50%\u{1}")),
+            "SetCredential=k:a\\\\b\\n50%%\\x01\n"
+        );
+        assert_eq!(
+            written(|u| u.credential_file("LoadCredential", "k", "/a b%/c\\d")),
+            "LoadCredential=k:/a b%%/c\\d\n"
+        );
         assert_eq!(written(|u| u.command("K", &["/x", "${A} $$"])), "K=/x \"$${A} $$$$\"\n");
     }
 

@@ -16,6 +16,7 @@ fn golden() -> PathBuf {
 fn generate(dirs: &[PathBuf], out: &Path) -> Output {
     Command::new(GENERATOR)
         .env("ROCKET_POD_FILE_PATH", std::env::join_paths(dirs).unwrap())
+        .env("ROCKET_UNIT_PATH", golden().join("in/units"))
         .env_remove("SYSTEMD_SCOPE")
         .args([out, out, out])
         .output()
@@ -44,10 +45,7 @@ fn drop_ins_are_as_expected() {
     let first = generate(&dirs, out.path());
     assert!(first.status.success());
     let talk = String::from_utf8(first.stderr).unwrap();
-    assert!(
-        talk.contains("broken.toml:3:1: unknown key") && talk.contains("template@.toml"),
-        "{talk}"
-    );
+    assert!(talk.contains("broken.toml:3:1: unknown key"), "{talk}");
 
     let input = golden().join("in").display().to_string();
     let found: BTreeMap<_, _> = tree(out.path())
@@ -69,6 +67,7 @@ fn drop_ins_are_as_expected() {
     let once_more = tempfile::tempdir().unwrap();
     Command::new(GENERATOR)
         .env("ROCKET_POD_FILE_PATH", std::env::join_paths(&dirs).unwrap())
+        .env("ROCKET_UNIT_PATH", golden().join("in/units"))
         .arg(once_more.path())
         .output()
         .unwrap();

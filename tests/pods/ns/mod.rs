@@ -8,3 +8,4 @@ mod leaks;
 mod life;
 mod systemd;
 mod terminal;
+mod triggers;

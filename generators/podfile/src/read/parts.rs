@@ -4,10 +4,10 @@ use super::app::RESTARTS;
 use super::section::Section;
 use crate::grammar;
 use crate::pod::{
-    Credential, CredentialSource, Port, Protocol, RestartPolicy, Unit, Volume, VolumeKind,
+    Credential, CredentialSource, Port, Protocol, RestartPolicy, Schedule, Unit, Volume, VolumeKind,
 };
 use crate::values::name::{parse_path, parse_slice, parse_unit};
-use crate::values::{Base, parse_bytes, parse_listen, parse_time_span};
+use crate::values::{Base, parse_bytes, parse_calendar, parse_listen, parse_time_span};
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,4 +135,28 @@ pub(super) fn unit(top: &Section<'_>) -> Unit {
         machine: section.boolean("machine", false),
         app_scopes: section.boolean("app-scopes", false),
     }
+}
+
+/// Reads `[schedule]`.
+pub(super) fn schedule(top: &Section<'_>) -> Option<Schedule> {
+    let section = top.section("schedule", "schedule", grammar::SCHEDULE)?;
+    let time = |key| section.scalar(key, parse_time_span);
+    let schedule = Schedule {
+        calendar: section.list("calendar", parse_calendar).unwrap_or_default(),
+        after_boot: time("after-boot"),
+        every: time("every"),
+        persistent: section.boolean("persistent", false),
+        random_delay: time("random-delay"),
+        accuracy: time("accuracy"),
+    };
+    let when = ["calendar", "after-boot", "every"];
+    if when.iter().all(|key| section.node(key).is_none()) {
+        let message = "a schedule says when: calendar, after-boot or every";
+        let hint = "calendar = [\"*-*-* 03:00\"]".to_owned();
+        section.report.error_with(section.pos, message, Some(hint));
+    }
+    if let (true, Some(node)) = (schedule.calendar.is_empty(), section.node("persistent")) {
+        section.report.error(node.pos, "persistent goes with calendar only");
+    }
+    Some(schedule)
 }

@@ -3,7 +3,7 @@
 use super::app::app;
 use super::check;
 use super::limits::limits;
-use super::parts::{credentials, port, unit, volume};
+use super::parts::{credentials, port, schedule, unit, volume};
 use super::section::{Report, Section};
 use crate::grammar;
 use crate::pod::{ExitPolicy, Log, Network, PodFile, PodSecurity};
@@ -39,6 +39,7 @@ pub(crate) fn read(tree: &Node) -> (Option<PodFile>, Vec<Problem>) {
         security: security(&top),
         credentials: credentials(&top),
         unit: unit(&top),
+        schedule: schedule(&top),
     };
     check::references(&mut pod, &top);
     let mut problems = report.into_problems();

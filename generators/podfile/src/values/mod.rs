@@ -1,6 +1,7 @@
 //! The small languages inside a pod file: each value has a type, a parser that says what is
 //! wrong, and the form systemd or the kernel wants.
 
+mod calendar;
 mod capability;
 mod cpu;
 mod io;
@@ -17,6 +18,7 @@ pub use signal::Signal;
 pub use size::{MemorySize, Tasks};
 pub use time::TimeSpan;
 
+pub(crate) use calendar::parse_calendar;
 pub(crate) use capability::{names as capability_names, parse_capability};
 pub(crate) use cpu::{parse_cpu_set, parse_cpu_weight, parse_quota, parse_weight};
 pub(crate) use listen::parse_listen;
