@@ -91,7 +91,7 @@ impl Setup {
 
     fn shared_tmpfs(&mut self, shared: &Shared<'_>) -> Result<()> {
         let say = || format!("make the shared tmpfs {}", shared.name);
-        let directory = c_string(&format!("s/{}", self.shared.len()))?;
+        let directory = c_string(&format!("../s/{}", self.shared.len()))?;
         rustix::fs::mkdir(&directory, MODE).context(say)?;
         let mode = format!("{:o}", shared.mode);
         let (uid, gid) = (shared.uid.to_string(), shared.gid.to_string());
@@ -114,14 +114,15 @@ impl Setup {
         mount::open_tree_path(directory, false).context(|| format!("clone the tmpfs {name}"))
     }
 
-    /// Kernel 6.1 takes layers only by path: they are attached under short names next to the
-    /// working directory, mounted, and detached again. The overlay keeps what it needs.
+    /// Kernel 6.1 takes layers only by path: they are attached under short names beside the working
+    /// directory, one app's over another's, and mounted. The overlay keeps what it needs; the names
+    /// go all at once with the old root, since each umount waits for every processor.
     fn root(&mut self, app: &AppPlan, descriptors: &mut Descriptors) -> Result<()> {
         let say = || format!("mount the root of app {}", app.name);
         rustix::fs::mkdir(rootfs::path(&app.name)?, MODE).context(say)?;
         let mut names = Vec::with_capacity(app.root.lowers.len());
         for (index, name) in app.root.lowers.iter().enumerate() {
-            let directory = c_string(&format!("l/{index}"))?;
+            let directory = c_string(&format!("../l/{index}"))?;
             if index >= self.layers {
                 rustix::fs::mkdir(&directory, MODE).context(say)?;
                 self.layers = index + 1;
@@ -132,22 +133,18 @@ impl Setup {
             names.push(index.to_string());
         }
         let upper = descriptors.take(&app.root.upper)?;
-        mount::attach_at(upper.as_fd(), c"u").context(say)?;
+        mount::attach_at(upper.as_fd(), c"../u").context(say)?;
         // volatile: every start has a clean upper directory, so nothing in it is worth a sync of its
         // file system, which the end of the overlay would otherwise wait for (ADR 0005).
         let options = c_string(&format!(
             "lowerdir={},upperdir=../u/upper,workdir=../u/work,volatile",
             names.join(":")
         ))?;
-        let target = c_string(&format!("../apps/{}", app.name))?;
-        rustix::process::chdir("l").context(say)?;
+        let target = c_string(&format!("../root/apps/{}", app.name))?;
+        rustix::process::chdir("../l").context(say)?;
         let mounted = mount::overlay(&target, &options).context(say);
-        rustix::process::chdir("..").context(say)?;
+        rustix::process::chdir("../root").context(say)?;
         mounted?;
-        mount::detach(c"u").context(say)?;
-        for index in 0..names.len() {
-            mount::detach(&c_string(&format!("l/{index}"))?).context(say)?;
-        }
         // Device nodes come from the plan, never from an image.
         let root = rootfs::open(&app.name)?;
         let fd = root.resolve(b"/", OFlags::PATH).context(say)?;
@@ -207,16 +204,6 @@ impl Setup {
 
     fn pivot(&self) -> Result<()> {
         let say = || "leave the host's file system".to_owned();
-        for directory in self.shared.values() {
-            mount::detach(directory).context(say)?;
-            rustix::fs::rmdir(directory).context(say)?;
-        }
-        for index in 0..self.layers {
-            rustix::fs::rmdir(c_string(&format!("l/{index}"))?).context(say)?;
-        }
-        for directory in ["s", "l", "u"] {
-            rustix::fs::rmdir(directory).context(say)?;
-        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let here = rustix::fs::openat(CWD, ".", flags, Mode::empty()).context(say)?;
         mount::pivot_into(here.as_fd()).context(say)?;
@@ -225,15 +212,19 @@ impl Setup {
     }
 }
 
+/// Two small file systems: one on `mnt` for what is only needed until the roots are mounted, and on
+/// its `root` the one that becomes init's root. The working directory is there from here on.
 fn scratch() -> Result<()> {
-    let say = || "make the scratch file system on mnt".to_owned();
+    let say = || "make the scratch file systems on mnt".to_owned();
     let attributes = Attributes { nosuid: true, nodev: true, ..Attributes::default() };
     let options = [("mode", "0755"), ("size", "1048576")];
-    let fs = mount::new_filesystem("tmpfs", &options, attributes).context(say)?;
-    mount::attach_at(fs.as_fd(), c"mnt").context(say)?;
-    rustix::process::chdir("mnt").context(say)?;
-    for directory in ["apps", "l", "s", "u"] {
-        rustix::fs::mkdir(directory, MODE).context(say)?;
+    for (place, directories) in [("mnt", ["root", "l", "s", "u"].as_slice()), ("root", &["apps"])] {
+        let fs = mount::new_filesystem("tmpfs", &options, attributes).context(say)?;
+        mount::attach_at(fs.as_fd(), &c_string(place)?).context(say)?;
+        rustix::process::chdir(place).context(say)?;
+        for directory in directories {
+            rustix::fs::mkdir(*directory, MODE).context(say)?;
+        }
     }
     Ok(())
 }

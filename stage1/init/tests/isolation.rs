@@ -387,3 +387,38 @@ fn enter_runs_under_the_apps_own_restrictions() {
     run.say(b"k");
     run.wait();
 }
+
+/// Layers of all apps are attached under the same names while the roots are made.
+#[test]
+fn each_app_has_its_own_layers_in_their_order() {
+    if !can_run() {
+        return;
+    }
+    let mut pod = TestPod::new();
+    // More than the next app has, and less than the one after.
+    for (app, layers) in [("first", 3), ("second", 1), ("third", 4)] {
+        pod.app(app, "cat /etc/layer; ls /etc/layers; cat /proc/mounts | wc -l");
+        for layer in 1..layers {
+            let tree = pod.dir.path().join(format!("{app}-{layer}"));
+            std::fs::create_dir_all(tree.join("etc/layers")).unwrap();
+            std::fs::write(tree.join("etc/layer"), format!("{app} {layer}\n")).unwrap();
+            std::fs::write(tree.join(format!("etc/layers/{layer}")), "").unwrap();
+            let name = pod.tree(&format!("{app}-{layer}"), &tree);
+            pod.plan.apps.last_mut().unwrap().root.lowers.insert(0, name);
+        }
+    }
+    let mut run = pod.start();
+    assert_eq!(run.line(), "READY");
+    assert_eq!(run.wait(), Exit::Code(0));
+    let seen = |app: &str| {
+        let out = run.out(app);
+        let (text, mounts) = out.trim_end().rsplit_once('\n').unwrap();
+        (text.replace('\n', " "), mounts.to_owned())
+    };
+    let (first, second, third) = (seen("first"), seen("second"), seen("third"));
+    assert_eq!(first.0, "first 2 1 2");
+    assert!(second.0.contains("can't open '/etc/layer'"), "{second:?}");
+    assert_eq!(third.0, "third 3 1 2 3");
+    // Nothing of what the roots were made from is mounted any more.
+    assert_eq!((&first.1, &first.1), (&second.1, &third.1));
+}

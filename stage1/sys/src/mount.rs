@@ -218,15 +218,6 @@ pub fn make_all_private() -> Result<()> {
     rustix::mount::mount_change(c"/", flags).map_err(|e| Error::new("make private", "/", e))
 }
 
-/// Detaches the mount at `path`.
-///
-/// # Errors
-/// Whatever `umount2(2)` says.
-pub fn detach(path: &CStr) -> Result<()> {
-    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-        .map_err(|e| Error::new("umount", path.to_string_lossy(), e))
-}
-
 /// Makes the directory `root` the root of the mount namespace and detaches the old one with all
 /// that is mounted in it. The working directory becomes the new root.
 ///
