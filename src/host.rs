@@ -1,5 +1,7 @@
 //! Facts about this host, read once and handed on as plain data.
 
+pub mod block;
+
 use rocket_podfile::HostTotals;
 
 /// What percentages in limits are of: memory in bytes, tasks the kernel allows (proc(5)).

@@ -22,6 +22,7 @@ pub use keys::{DetachKeys, KeysError};
 use crate::config::paths::Paths;
 use crate::pod::directory::{self, DirectoryError, Pod, Prepared, Running};
 use crate::pod::life;
+use crate::pod::limits::{self, Enforcement};
 use crate::pod::meta::{self, CgroupRecord, Meta, MetaError};
 use crate::pod::name::NameLock;
 use crate::pod::sources::{self, Source, SourceError};
@@ -56,8 +57,8 @@ pub enum CgroupChoice {
 pub struct Options {
     /// Who owns the cgroup.
     pub cgroup: CgroupChoice,
-    /// Report instead of refuse limits that cannot be enforced.
-    pub best_effort: bool,
+    /// What happens when something cannot be enforced; `Demanded` is as prepared.
+    pub enforcement: Enforcement,
     /// The app gets a terminal.
     pub terminal: Option<TerminalOptions>,
 }
@@ -112,6 +113,9 @@ pub enum LaunchError {
     /// Limits without cgroups.
     #[error("the pod has limits ({0}), and without a cgroup none of them can be enforced")]
     Limits(String),
+    /// `--strict`, and something is not enforced.
+    #[error("not everything that pod file and images ask for can be enforced: {}", .0.join("; "))]
+    Strict(Vec<String>),
     /// A terminal for several apps.
     #[error("a terminal is for pods of one app, and this one has {0}")]
     SeveralApps(usize),
@@ -232,8 +236,12 @@ fn make_ready(
         Cgroup::Unit => ExitStatus::Unit,
         Cgroup::Scope | Cgroup::None => ExitStatus::App,
     };
+    let missing = limits::enforce(&mut plan, options.enforcement);
+    if !missing.is_empty() {
+        return Err(LaunchError::Strict(missing));
+    }
     if cgroup == Cgroup::None {
-        without_cgroup(&mut plan, &meta, options)?;
+        without_cgroup(&mut plan)?;
     }
     descriptors::keep_descriptor_limit(&mut plan);
     descriptors.open_sources(paths, &dir, &sources)?;
@@ -262,17 +270,18 @@ fn make_ready(
 }
 
 /// A pod without cgroups has no leaves, and a limit that cannot be enforced fails it.
-fn without_cgroup(plan: &mut PodPlan, meta: &Meta, options: Options) -> Result<(), LaunchError> {
-    let mut limits: Vec<String> = meta.limits.iter().map(|(name, _)| name.clone()).collect();
-    limits.extend(plan.apps.iter().flat_map(|app| app.limits.iter().map(|l| l.file.clone())));
-    if !limits.is_empty() && !options.best_effort {
-        return Err(LaunchError::Limits(limits.join(", ")));
+fn without_cgroup(plan: &mut PodPlan) -> Result<(), LaunchError> {
+    let all = plan.limits.iter().chain(plan.apps.iter().flat_map(|app| &app.limits));
+    let needed: Vec<&str> =
+        all.filter(|limit| limit.required).map(|limit| limit.name.as_str()).collect();
+    if !needed.is_empty() {
+        return Err(LaunchError::Limits(needed.join(", ")));
     }
     for app in &mut plan.apps {
         app.leaf = None;
         for limit in std::mem::take(&mut app.limits) {
-            let detail = "the pod has no cgroup".to_owned();
-            app.isolators.ignored.push(Isolator { name: limit.file, detail });
+            let detail = format!("{}={}: the pod has no cgroup", limit.file, limit.value);
+            app.isolators.ignored.push(Isolator { name: limit.name, detail });
         }
         app.mounts.retain(|mount| mount.source != rocket_plan::MountSource::Cgroup2);
     }

@@ -52,6 +52,11 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// Hundredths of a percent as a percentage.
+pub fn hundredths(value: u64) -> String {
+    format!("{}.{:02}%", value / 100, value % 100)
+}
+
 /// Microseconds in words.
 pub fn time(usec: u64) -> String {
     match usec / 1_000_000 {
@@ -61,9 +66,8 @@ pub fn time(usec: u64) -> String {
     }
 }
 
-/// The usage of an app in one line.
-pub fn line(detail: &AppDetail) -> Option<String> {
-    let usage = detail.usage.as_ref()?;
+/// What is used in one line.
+pub fn line(usage: &Usage) -> Option<String> {
     let mut words = Vec::new();
     words.extend(usage.cpu_usec.map(|usec| format!("cpu {}", time(usec))));
     if let Some(memory) = usage.memory {
@@ -73,6 +77,10 @@ pub fn line(detail: &AppDetail) -> Option<String> {
     words.extend(usage.tasks.map(|tasks| format!("tasks {tasks}")));
     let oom = usage.oom_kills.filter(|kills| *kills > 0);
     words.extend(oom.map(|kills| format!("killed for want of memory: {kills}")));
+    let pressure =
+        usage.pressure.iter().map(|(name, value)| format!("{name} {}", hundredths(*value)));
+    let pressure: Vec<String> = pressure.collect();
+    words.extend((!pressure.is_empty()).then(|| format!("waiting for {}", pressure.join(" "))));
     (!words.is_empty()).then(|| words.join(", "))
 }
 

@@ -4,6 +4,7 @@ use crate::cli::error::Failure;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
 use crate::pod::directory::{Pod, Prepared};
+use crate::pod::limits::Enforcement;
 use crate::pod::name::{self, NameError, NameLock, PodName};
 use crate::pod::prepare::{self, PrepareError, Request};
 use rocket_podfile::{Diagnostic, LoadError, PodFile};
@@ -39,9 +40,31 @@ pub struct PodInput {
     /// User of the app: a name of the image, or a number.
     #[arg(long, value_name = "USER", conflicts_with_all = ["file", "pod"])]
     pub user: Option<String>,
-    /// Report instead of refuse limits that cannot be enforced here.
+    /// What happens when something cannot be enforced.
+    #[command(flatten)]
+    pub enforcement: EnforcementArgs,
+}
+
+/// What happens when a limit or an isolator cannot be enforced.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct EnforcementArgs {
+    /// Refuse to run what cannot be enforced in full, also where only an image asks for it.
+    #[arg(long, conflicts_with = "best_effort")]
+    strict: bool,
+    /// Report instead of refuse what cannot be enforced here.
     #[arg(long)]
-    pub best_effort: bool,
+    best_effort: bool,
+}
+
+impl EnforcementArgs {
+    /// The one of both, or what is usual.
+    pub fn value(self) -> Enforcement {
+        match (self.strict, self.best_effort) {
+            (true, _) => Enforcement::Strict,
+            (false, true) => Enforcement::BestEffort,
+            (false, false) => Enforcement::Demanded,
+        }
+    }
 }
 
 /// Networks of this release.
@@ -58,31 +81,31 @@ pub struct Wanted {
     pod: PodFile,
     digest: Option<String>,
     extra_args: Vec<String>,
-    best_effort: bool,
+    enforcement: Enforcement,
     name: Option<String>,
 }
 
 impl PodInput {
     /// Reads what was asked for; touches no state.
     pub fn read(self) -> Result<Wanted, Failure> {
-        let best_effort = self.best_effort;
+        let enforcement = self.enforcement.value();
         if let Some(name) = &self.pod {
             PodName::new(name)?;
             let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
             let loaded = rocket_podfile::load(&dirs, name).map_err(|e| load_failure(e, name))?;
             let name = Some(name.clone());
             let digest = Some(loaded.digest);
-            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], best_effort, name });
+            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], enforcement, name });
         }
         if let Some(file) = &self.file {
             let loaded = rocket_podfile::load_file(file)
                 .map_err(|e| load_failure(e, &file.display().to_string()))?;
             let digest = Some(loaded.digest);
             let name = self.name.or(loaded.name);
-            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], best_effort, name });
+            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], enforcement, name });
         }
         let (pod, extra_args) = self.single()?;
-        Ok(Wanted { pod, digest: None, extra_args, best_effort, name: self.name })
+        Ok(Wanted { pod, digest: None, extra_args, enforcement, name: self.name })
     }
 
     /// A pod file of one app, written as one would by hand, so that there is one way to read it.
@@ -168,7 +191,7 @@ impl Wanted {
             name: name.as_ref(),
             digest: self.digest,
             extra_args: &self.extra_args,
-            best_effort: self.best_effort,
+            enforcement: self.enforcement,
             for_run,
         };
         match prepare::prepare(paths, &store, &request) {

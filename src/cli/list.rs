@@ -3,6 +3,7 @@
 use crate::cli::detail::{self, AppDetail};
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Format};
+use crate::cli::report::PodReport;
 use crate::cli::target::PodArg;
 use crate::cli::wait::{TimeArg, until_dead};
 use crate::config::paths::Paths;
@@ -59,7 +60,11 @@ pub fn status(paths: &Paths, args: StatusArgs) -> Result<ExitCode, Failure> {
     let info = list::info(paths, found)
         .ok_or_else(|| Failure::message(format!("pod {} has just been removed", found.uuid)))?;
     match args.format {
-        Format::Json => output::json(&to_json(paths, &info)),
+        Format::Json => {
+            let mut json = to_json(paths, &info);
+            PodReport::of(&info.state.path(paths, info.uuid), &info).add_to(&mut json);
+            output::json(&json);
+        }
         Format::Table => describe(paths, &info),
     }
     Ok(ExitCode::SUCCESS)
@@ -132,7 +137,12 @@ fn describe(paths: &Paths, pod: &Info) {
     if let Some(pid) = pod.pid {
         line("init pid", &pid.to_string());
     }
-    let details = detail::of(&pod.state.path(paths, pod.uuid), pod);
+    let dir = pod.state.path(paths, pod.uuid);
+    let report = PodReport::of(&dir, pod);
+    for (key, value) in report.lines() {
+        line(key, &value);
+    }
+    let details = detail::of(&dir, pod);
     for (app, detail) in pod.meta.iter().flat_map(|meta| &meta.apps).zip(&details) {
         let end = pod.record.apps.iter().find(|exit| exit.app == app.name);
         let state = match end {
@@ -157,13 +167,16 @@ fn describe(paths: &Paths, pod: &Info) {
         let restarts = restarts.map(|count| format!(", restarts {count}")).unwrap_or_default();
         line("app", &format!("{}  {state}{restarts}", app.name));
         line("image", &format!("{}  {}", app.image, app.image_id));
-        if let Some(usage) = detail::line(detail) {
+        if let Some(usage) = detail.usage.as_ref().and_then(detail::line) {
             line("usage", &usage);
         }
         if !detail.limits.is_empty() {
             let limits: Vec<String> =
                 detail.limits.iter().map(|(file, value)| format!("{file}={value}")).collect();
             line("limits", &limits.join(", "));
+        }
+        for (key, value) in report.app_lines(&app.name) {
+            line(key, &value);
         }
     }
     for weak in pod.meta.iter().flat_map(|meta| &meta.weakened) {

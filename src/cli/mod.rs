@@ -15,6 +15,7 @@ pub mod kill;
 pub mod list;
 pub mod logs;
 pub mod output;
+pub mod report;
 pub mod run;
 pub mod stop;
 pub mod target;

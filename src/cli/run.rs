@@ -1,13 +1,14 @@
 //! `rocket run`, `rocket prepare`, `rocket run-prepared`.
 
 use crate::cli::error::Failure;
-use crate::cli::input::{PodInput, Wanted};
+use crate::cli::input::{EnforcementArgs, PodInput, Wanted};
 use crate::cli::output;
 use crate::config::paths::Paths;
 use crate::launch::{
     self, CgroupChoice, DetachKeys, LaunchError, Options, Outcome, TerminalOptions,
 };
 use crate::pod::directory::{Pod, Prepared, State};
+use crate::pod::limits::Enforcement;
 use crate::pod::meta::Meta;
 use crate::pod::name::NameLock;
 use crate::pod::prepare;
@@ -56,9 +57,8 @@ pub struct RunPreparedArgs {
     /// Remove the pod when it has ended.
     #[arg(long)]
     rm: bool,
-    /// Report instead of refuse limits that cannot be enforced here.
-    #[arg(long)]
-    best_effort: bool,
+    #[command(flatten)]
+    enforcement: EnforcementArgs,
 }
 
 /// Options of everything that starts a pod.
@@ -79,10 +79,10 @@ struct LaunchArgs {
 }
 
 impl LaunchArgs {
-    fn options(&self, best_effort: bool) -> Options {
+    fn options(&self, enforcement: Enforcement) -> Options {
         let terminal =
             TerminalOptions { interactive: self.interactive, detach_keys: self.detach_keys };
-        Options { cgroup: self.cgroup, best_effort, terminal: self.tty.then_some(terminal) }
+        Options { cgroup: self.cgroup, enforcement, terminal: self.tty.then_some(terminal) }
     }
 
     /// Whether the caller's terminal can be what was asked for.
@@ -102,7 +102,7 @@ impl LaunchArgs {
 /// `rocket run`.
 pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
     args.launch.check(args.detach)?;
-    let options = args.launch.options(args.input.best_effort);
+    let options = args.launch.options(args.input.enforcement.value());
     let by_name = args.input.pod.clone();
     let wanted = args.input.read()?;
     if options.cgroup == CgroupChoice::Unit
@@ -155,7 +155,7 @@ pub fn run_prepared(paths: &Paths, args: RunPreparedArgs) -> Result<ExitCode, Fa
     };
     warn_without_systemd(args.launch.cgroup);
     args.launch.check(false)?;
-    let options = args.launch.options(args.best_effort);
+    let options = args.launch.options(args.enforcement.value());
     let outcome = launch::run(paths, pod, name, options);
     finish(paths, outcome, args.rm)
 }
@@ -252,8 +252,10 @@ fn detach(
         "run-prepared".to_owned(),
         "--cgroup=unit".to_owned(),
     ];
-    if options.best_effort {
-        argv.push("--best-effort".to_owned());
+    match options.enforcement {
+        Enforcement::Strict => argv.push("--strict".to_owned()),
+        Enforcement::Demanded => {}
+        Enforcement::BestEffort => argv.push("--best-effort".to_owned()),
     }
     // Programs on a terminal want to know which kind, and a service has no word for it.
     let mut environment = Vec::new();

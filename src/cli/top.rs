@@ -3,6 +3,7 @@
 use crate::cli::detail::{self, AppDetail};
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Format};
+use crate::cli::report;
 use crate::cli::target;
 use crate::config::paths::Paths;
 use crate::pod::list::{self, Info, Status};
@@ -36,12 +37,13 @@ pub struct TopArgs {
 struct Row {
     uuid: Uuid,
     pod: String,
-    app: String,
+    /// `None`: all of the pod, init included.
+    app: Option<String>,
     detail: AppDetail,
 }
 
 /// The processor time of each app at a moment.
-type Before = (Instant, BTreeMap<(Uuid, String), u64>);
+type Before = (Instant, BTreeMap<(Uuid, Option<String>), u64>);
 
 /// `rocket top`.
 pub fn run(paths: &Paths, args: &TopArgs) -> Result<ExitCode, Failure> {
@@ -93,15 +95,17 @@ fn look(paths: &Paths, words: &[String]) -> Result<Vec<Row>, Failure> {
 fn rows_of(paths: &Paths, info: &Info, only: Option<&str>) -> Vec<Row> {
     let details = detail::of(&info.state.path(paths, info.uuid), info);
     let Some(meta) = &info.meta else { return Vec::new() };
+    let pod = meta.name.clone().unwrap_or_else(|| info.uuid.to_string()[..8].to_owned());
+    let row = |app, detail| Row { uuid: info.uuid, pod: pod.clone(), app, detail };
     let apps = meta.apps.iter().zip(details);
-    apps.filter(|(app, _)| only.is_none_or(|only| only == app.name))
-        .map(|(app, detail)| Row {
-            uuid: info.uuid,
-            pod: meta.name.clone().unwrap_or_else(|| info.uuid.to_string()[..8].to_owned()),
-            app: app.name.clone(),
-            detail,
-        })
-        .collect()
+    let apps = apps.filter(|(app, _)| only.is_none_or(|only| only == app.name));
+    let mut rows: Vec<Row> =
+        apps.map(|(app, detail)| row(Some(app.name.clone()), detail)).collect();
+    if only.is_none() {
+        let (usage, limits) = report::usage(info);
+        rows.push(row(None, AppDetail { live: None, usage, limits }));
+    }
+    rows
 }
 
 fn print(rows: &[Row], before: Option<&Before>) {
@@ -124,11 +128,11 @@ fn cells(row: &Row, before: Option<&Before>) -> Vec<String> {
         .pressure
         .iter()
         .filter(|(_, value)| **value > 0)
-        .map(|(name, value)| format!("{name} {}.{:02}%", value / 100, value % 100))
+        .map(|(name, value)| format!("{name} {}", detail::hundredths(*value)))
         .collect();
     vec![
         row.pod.clone(),
-        row.app.clone(),
+        row.app.clone().unwrap_or_else(|| "(all)".to_owned()),
         dash(row.detail.live.as_ref().map(|live| live.state.clone())),
         dash(share),
         dash(usage.cpu_usec.map(detail::time)),

@@ -3,7 +3,7 @@
 use super::{LaunchError, io_error};
 use crate::config::paths::Paths;
 use crate::files::{self, Durability};
-use crate::pod::directory::{CONTROL, EXIT_RECORD, PID, PLAN};
+use crate::pod::directory::{CONTROL, EXIT_RECORD, PID, PLAN, REPORT};
 use crate::pod::sources::Source;
 use crate::systemd::{journal, notify};
 use rocket_plan::{Descriptor, PodPlan, Rlimit, descriptor, feature};
@@ -66,6 +66,15 @@ impl Descriptors {
             .open(&pid)
             .map_err(io_error(format!("open {}", pid.display())))?;
         self.add(descriptor::PID_FILE, file);
+        let report = pod.join(REPORT);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&report)
+            .map_err(io_error(format!("open {}", report.display())))?;
+        self.add(descriptor::REPORT, file);
         let control = control_socket(pod)
             .map_err(io_error(format!("listen on {}", pod.join(CONTROL).display())))?;
         self.add(descriptor::CONTROL, control);

@@ -23,6 +23,8 @@ pub const EXIT_RECORD: &str = "exit";
 pub const PID: &str = "pid";
 /// Name of init's control socket.
 pub const CONTROL: &str = "control";
+/// Name of what init says became of limits.
+pub const REPORT: &str = "limits.json";
 /// Name of the directory init builds its mounts on, in its own mount namespace.
 pub const MOUNT_POINT: &str = "mnt";
 

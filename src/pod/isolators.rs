@@ -2,6 +2,7 @@
 //! here, as plain data, and reported by the isolator's name.
 
 use super::plan::AppInput;
+use super::resources;
 use crate::image::manifest as asked;
 use rocket_plan::{Capabilities, Isolator, Isolators};
 use rocket_podfile as file;
@@ -33,6 +34,7 @@ pub fn wishes(list: &[asked::Isolator]) -> (CapabilityWish, Vec<String>) {
             "os/linux/capabilities-remove-set" => wish = CapabilityWish::Remove(set()),
             // Always in force unless the pod file says otherwise.
             "os/linux/no-new-privileges" => {}
+            name if resources::NAMES.contains(&name) => {}
             other => others.push(other.to_owned()),
         }
     }

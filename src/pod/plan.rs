@@ -2,6 +2,7 @@
 
 use super::accounts::Ids;
 use super::isolators::{self, CapabilityWish};
+use super::limits::{self, Disk, Enforcement};
 use super::sources::{Origin, Source};
 use super::surface;
 use rocket_plan::{
@@ -35,6 +36,8 @@ pub struct Image {
     pub mount_points: Vec<(String, String, bool)>,
     /// What it wants of its capabilities.
     pub capabilities: CapabilityWish,
+    /// Its resource isolators: name and value.
+    pub resources: Vec<(String, serde_json::Value)>,
     /// Isolators this release does not act on, by name.
     pub other_isolators: Vec<String>,
     /// Whether it has an `/etc/hosts` of its own.
@@ -54,8 +57,8 @@ pub struct AppInput<'a> {
     pub file_environment: &'a [(String, String)],
     /// Resolved numbers.
     pub ids: &'a Ids,
-    /// Devices of `io-max`, in order: major and minor.
-    pub io_devices: &'a [(u32, u32)],
+    /// Disks of `io-max`, in order.
+    pub io_devices: &'a [Disk],
 }
 
 /// Everything about the pod.
@@ -71,8 +74,12 @@ pub struct Input<'a> {
     pub apps: Vec<AppInput<'a>>,
     /// What percentages are of.
     pub host: file::HostTotals,
-    /// Report instead of refuse what cannot be enforced.
-    pub best_effort: bool,
+    /// What happens when something cannot be enforced.
+    pub enforcement: Enforcement,
+    /// Disks of the pod's `io-max`, in order.
+    pub io_devices: &'a [Disk],
+    /// The disk that the pod's own files are on.
+    pub disk: Option<(u32, u32)>,
 }
 
 /// A directory to make below the pod directory (or for `state` volumes, the state directory).
@@ -134,6 +141,19 @@ pub enum PlanError {
         "volume {0:?} is of kind \"state\", which is kept under the pod's name, and this pod has none"
     )]
     StateWithoutName(String),
+    /// A limit that cannot be looked for.
+    #[error("cannot enforce {name} of {whose}: {why}")]
+    Limit {
+        /// `app "web"` or `the pod`.
+        whose: String,
+        /// The key.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// `--strict`, and something is not enforced.
+    #[error("not everything that pod file and images ask for can be enforced: {}", .0.join("; "))]
+    Strict(Vec<String>),
     /// What the pod file asks is not there yet.
     #[error("{0}")]
     Unsupported(String),
@@ -176,6 +196,10 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
         features.push(feature::MULTI_APP.to_owned());
     }
     features.extend(super::order::features(&apps));
+    let (limits, isolators) = limits::of_pod(input)?;
+    if !limits.is_empty() || apps.iter().any(|app| !app.limits.is_empty()) {
+        features.push(feature::LIMIT_REPORT.to_owned());
+    }
     // An instance of a template has an @ in its name, and a host name has none.
     let hostname = pod.hostname.clone().or_else(|| input.name.map(|name| name.replace('@', "-")));
     let plan = PodPlan {
@@ -193,8 +217,14 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
         exit_policy,
         stop_deadline_ms: stop_deadline_ms(pod),
         sysctls: Vec::new(),
+        limits,
+        isolators,
         apps,
     };
+    let missing = limits::ignored(&plan);
+    if input.enforcement == Enforcement::Strict && !missing.is_empty() {
+        return Err(PlanError::Strict(missing));
+    }
     Ok(Output { plan, sources, dirs, weakened: weakened(pod) })
 }
 
@@ -263,7 +293,10 @@ fn app_plan(
         })
         .collect();
     let mounts = super::mounts::mounts(input, app, sources, dirs)?;
-    let (capabilities, isolators) = isolators::decide(app);
+    let (capabilities, mut isolators) = isolators::decide(app);
+    let (limits, not_files) = limits::of_app(input, app)?;
+    isolators.changed.extend(not_files.changed);
+    isolators.ignored.extend(not_files.ignored);
     Ok(AppPlan {
         name: name.clone(),
         image_id: app.image.id.clone(),
@@ -290,7 +323,7 @@ fn app_plan(
         masked_paths: surface::MASKED.iter().map(|path| (*path).to_owned()).collect(),
         read_only_paths: surface::READ_ONLY.iter().map(|path| (*path).to_owned()).collect(),
         leaf: Some(format!("app-{name}")),
-        limits: super::limits::files(input, app),
+        limits,
         kind: match app.app.kind {
             file::AppKind::Service => Kind::Service,
             file::AppKind::Oneshot => Kind::Oneshot,

@@ -6,20 +6,22 @@
 use super::accounts::{self, AccountError, Database, Ids, Wanted};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
 use super::isolators;
+use super::limits::{Disk, Enforcement};
 use super::manifest;
 use super::meta::{self, AppMeta, Meta, MetaError};
 use super::name::{self, NameError, NameLock, PodName};
 use super::plan::{self, AppInput, Image, Input, PlanError};
+use super::resources;
 use super::sources::{self, Origin};
 use super::{environment, etc};
 use crate::config::paths::Paths;
 use crate::files;
+use crate::host::block::disk_of;
 use crate::image::{
     ImageError, Layer, Reference, Store, StoredImage, manifest::App as ImageApp,
     reference::ReferenceError, view,
 };
 use rocket_podfile::{self as file, PodFile};
-use rustix::fs::FileType;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -37,8 +39,8 @@ pub struct Request<'a> {
     pub digest: Option<String>,
     /// Arguments after the program's own, for the one app of a command line.
     pub extra_args: &'a [String],
-    /// Report instead of refuse what cannot be enforced.
-    pub best_effort: bool,
+    /// What happens when something cannot be enforced.
+    pub enforcement: Enforcement,
     /// The caller goes on to run it.
     pub for_run: bool,
 }
@@ -119,7 +121,7 @@ struct Resolved {
     image: Image,
     ids: Ids,
     file_environment: Vec<(String, String)>,
-    io_devices: Vec<(u32, u32)>,
+    io_devices: Vec<Disk>,
 }
 
 /// Prepares the pod and leaves it locked.
@@ -194,7 +196,9 @@ fn fill(
         name: pod_name,
         apps: apps.collect(),
         host: crate::host::totals(),
-        best_effort: request.best_effort,
+        enforcement: request.enforcement,
+        io_devices: &io_disks(&request.pod.limits),
+        disk: disk_of(paths.state()).ok(),
     };
     let output = plan::build(&input)?;
     let meta = meta(request, resolved, previous, pod, &output);
@@ -328,12 +332,7 @@ fn resolve(
         .map_err(|source| PrepareError::Account { app: app.name.clone(), source })?;
     let image = plan_image(paths, &stored, &section, &view);
     let file_environment = environment::environment_files(&app.environment_files)?;
-    let io_devices = app
-        .limits
-        .io_max
-        .iter()
-        .map(|max| io_device(Path::new(&max.path)))
-        .collect::<Result<_, _>>()?;
+    let io_devices = io_disks(&app.limits);
     Ok(Resolved { stored, image, ids, file_environment, io_devices })
 }
 
@@ -369,6 +368,12 @@ fn plan_image(
         stop_signal: stored.manifest.stop_signal().and_then(signal_number),
         mount_points,
         capabilities,
+        resources: app
+            .isolators
+            .iter()
+            .map(|isolator| (isolator.name.to_string(), isolator.value.clone()))
+            .filter(|(name, _)| resources::NAMES.contains(&name.as_str()))
+            .collect(),
         other_isolators,
         has_hosts: view.exists("/etc/hosts"),
     }
@@ -410,12 +415,9 @@ impl Database for StackedImage<'_> {
     }
 }
 
-/// The block device that `path` is, or that the file system it lies on is on.
-fn io_device(path: &Path) -> Result<(u32, u32), PrepareError> {
-    let meta = std::fs::metadata(path).map_err(io_error("look up the device of", path))?;
-    let is_block = FileType::from_raw_mode(meta.mode()) == FileType::BlockDevice;
-    let device = if is_block { meta.rdev() } else { meta.dev() };
-    Ok((rustix::fs::major(device), rustix::fs::minor(device)))
+fn io_disks(limits: &file::Limits) -> Vec<Disk> {
+    let disk = |max: &file::IoMax| disk_of(Path::new(&max.path)).map_err(|e| e.to_string());
+    limits.io_max.iter().map(disk).collect()
 }
 
 /// A name for a pod that is to have one.

@@ -8,15 +8,20 @@ use std::path::{Path, PathBuf};
 /// Where cgroups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// The files of a leaf that are limits; `max` in them is none.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 13] = [
+    "cpu.idle",
     "cpu.max",
+    "cpu.weight",
+    "cpuset.cpus",
     "memory.max",
     "memory.high",
     "memory.low",
     "memory.min",
     "memory.swap.max",
     "pids.max",
+    "io.bfq.weight",
     "io.max",
+    "io.weight",
 ];
 
 /// Numbers of one leaf. What the host does not account is absent.
@@ -82,21 +87,35 @@ pub fn read(leaf: &Path) -> Option<Usage> {
     })
 }
 
-/// The limits that are set on a leaf.
+/// The same of a pod's own cgroup, which has no processes itself: without the pids controller
+/// nobody counts them.
+pub fn read_pod(cgroup: &Path) -> Option<Usage> {
+    let counted = cgroup.join("pids.current").exists();
+    read(cgroup).map(|usage| Usage { tasks: usage.tasks.filter(|_| counted), ..usage })
+}
+
+/// The limits that are set on a cgroup.
 pub fn limits(leaf: &Path) -> BTreeMap<&'static str, String> {
     let mut limits = BTreeMap::new();
     for file in LIMITS {
         let Ok(text) = std::fs::read_to_string(leaf.join(file)) else { continue };
         let text = text.trim();
-        let none = text.is_empty()
-            || text == "max"
-            || text.starts_with("max ")
-            || (text == "0" && matches!(file, "memory.low" | "memory.min"));
-        if !none {
+        if !is_default(file, text) {
             limits.insert(file, text.to_owned());
         }
     }
     limits
+}
+
+/// Whether a file says what it says where nobody has limited anything.
+fn is_default(file: &str, text: &str) -> bool {
+    match file {
+        "memory.low" | "memory.min" | "cpu.idle" => text == "0",
+        // The weight of what is idle is 0, and cpu.idle says so.
+        "cpu.weight" => matches!(text, "100" | "0"),
+        "io.weight" | "io.bfq.weight" => text.trim_start_matches("default ") == "100",
+        _ => text.is_empty() || text == "max" || text.starts_with("max "),
+    }
 }
 
 /// Without the pids controller the processes, at least, can be counted.
@@ -166,6 +185,15 @@ mod tests {
         write("memory.max", "max\n");
         write("pids.max", "64\n");
         write("cpu.max", "max 100000\n");
+        for (file, text) in [
+            ("cpu.weight", "100\n"),
+            ("cpu.idle", "0\n"),
+            ("cpuset.cpus", "\n"),
+            ("io.weight", "default 100\n"),
+            ("memory.low", "0\n"),
+        ] {
+            write(file, text);
+        }
         let usage = read(leaf).unwrap();
         assert_eq!(usage.cpu_usec, Some(1500));
         assert_eq!(

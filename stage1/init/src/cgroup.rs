@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rocket_plan::LimitFile;
 use rocket_sys::clone::{self, Namespaces};
 use rocket_sys::mount::{self, Attributes};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -43,29 +42,15 @@ impl Tree {
         Ok(Self { mount, killed: RefCell::default() })
     }
 
-    /// Makes an app's leaf and writes its limits.
-    pub fn make_leaf(&self, leaf: &str, limits: &[LimitFile]) -> Result<()> {
+    /// Makes an app's leaf.
+    pub fn make_leaf(&self, leaf: &str) -> Result<OwnedFd> {
         make_directory(self.mount.as_fd(), leaf)?;
-        let directory = self.leaf(leaf)?;
-        for limit in limits {
-            match write(directory.as_fd(), &limit.file, &limit.value) {
-                Ok(()) => {}
-                Err(e) if limit.required => {
-                    let mut text = format!("set {}={} on {leaf}: {e}", limit.file, limit.value);
-                    if e.kind() == std::io::ErrorKind::NotFound {
-                        let controller = limit.file.split('.').next().unwrap_or_default();
-                        text.push_str(&format!(
-                            ": this unit has no {controller} controller (--best-effort runs the pod without the limit)"
-                        ));
-                    }
-                    return Err(Failure::rocket(text));
-                }
-                Err(e) => {
-                    warn(&format!("{}={} on {leaf} has no effect: {e}", limit.file, limit.value))
-                }
-            }
-        }
-        Ok(())
+        self.leaf(leaf)
+    }
+
+    /// The pod's own cgroup: that of its unit.
+    pub fn top(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
     }
 
     /// A leaf's directory, for starting processes in it.
@@ -182,16 +167,18 @@ fn open_directory(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
         .context(|| format!("open the cgroup {name}"))
 }
 
-fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> rustix::io::Result<()> {
+/// Writes a file of a cgroup.
+pub fn write(directory: BorrowedFd<'_>, file: &str, value: &str) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(directory, file, flags, Mode::empty())?;
     rustix::io::write(&fd, value.as_bytes()).map(|_| ())
 }
 
-fn read(directory: BorrowedFd<'_>, file: &str) -> rustix::io::Result<String> {
+/// Reads a file of a cgroup, to what limits and lists of controllers may have.
+pub fn read(directory: BorrowedFd<'_>, file: &str) -> rustix::io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(directory, file, flags, Mode::empty())?;
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; 8192];
     let n = rustix::io::read(&fd, &mut buffer)?;
     Ok(String::from_utf8_lossy(buffer.get(..n).unwrap_or_default()).into_owned())
 }

@@ -8,7 +8,7 @@ use rocket_sys::caps::CapSet;
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 8] = [
+pub const FEATURES: [&str; 9] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
@@ -17,6 +17,7 @@ pub const FEATURES: [&str; 8] = [
     feature::TERMINAL,
     feature::RESTART,
     feature::APP_ORDER,
+    feature::LIMIT_REPORT,
 ];
 
 fn refuse<T>(text: String) -> Result<T> {

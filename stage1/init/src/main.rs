@@ -17,6 +17,7 @@ mod diagnose;
 mod enter;
 mod entry;
 mod failure;
+mod limits;
 mod notify;
 mod ops;
 mod process;

@@ -122,6 +122,7 @@ fn set_up(
     for op in &ops::build(plan) {
         setup.execute(op, descriptors, tether)?;
     }
+    setup.report(plan, descriptors)?;
     let terminals = Terminals::take(plan, descriptors, tether.is_some())?;
     descriptors.keep(|name| {
         let stream = |app: &AppPlan| {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rocket_plan::{AppPlan, MountSource};
+use rocket_plan::{AppPlan, Isolators, MountSource, PodPlan, descriptor};
 use rocket_sys::mount::{self, Attributes};
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -13,7 +14,7 @@ use crate::descriptors::Descriptors;
 use crate::failure::{Context, Failure, Result, c_string};
 use crate::ops::{At, Op, Shared, What};
 use crate::tether::Tether;
-use crate::{dev, rootfs};
+use crate::{dev, limits, rootfs};
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
 const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
@@ -27,6 +28,8 @@ pub struct Setup {
     pub null: OwnedFd,
     /// The pod's cgroup, if it has one.
     pub cgroup: Option<Tree>,
+    /// What became of the limits of each app with a leaf.
+    limits: Vec<(String, Isolators)>,
     /// Directory of each shared tmpfs, by name.
     shared: HashMap<String, CString>,
     /// Most layers any app has.
@@ -40,7 +43,8 @@ impl Setup {
         let null = rustix::fs::open("/dev/null", flags, Mode::empty())
             .context(|| "open /dev/null".to_owned())?;
         let proc = mount::new_filesystem("proc", &[], PLAIN).context(|| "mount proc".to_owned())?;
-        Ok(Self { proc, null, cgroup: None, shared: HashMap::new(), layers: 0 })
+        let (limits, shared) = (Vec::new(), HashMap::new());
+        Ok(Self { proc, null, cgroup: None, limits, shared, layers: 0 })
     }
 
     /// Executes one operation.
@@ -82,11 +86,28 @@ impl Setup {
                 self.cgroup = Some(Tree::open(*claim)?);
                 Ok(())
             }
-            Op::Leaf(_, leaf, limits) => match &self.cgroup {
-                Some(tree) => tree.make_leaf(leaf, limits),
-                None => Err(Failure::rocket("a leaf without a cgroup")),
-            },
+            Op::Leaf(app, leaf, files) => {
+                let Some(tree) = &self.cgroup else {
+                    return Err(Failure::rocket("a leaf without a cgroup"));
+                };
+                let directory = tree.make_leaf(leaf)?;
+                let place = limits::Place::Leaf(directory.as_fd());
+                let found = limits::apply(place, &format!("app {app}"), files)?;
+                self.limits.push(((*app).to_owned(), found));
+                Ok(())
+            }
         }
+    }
+
+    /// Tells what became of limits, and looks at those of the unit, when everything is in place.
+    pub fn report(&mut self, plan: &PodPlan, descriptors: &mut Descriptors) -> Result<()> {
+        let leaves = std::mem::take(&mut self.limits);
+        let report = limits::report(plan, self.cgroup.as_ref(), leaves)?;
+        let Some(file) = descriptors.take_if_any(descriptor::REPORT) else { return Ok(()) };
+        let say = || "write down what became of limits".to_owned();
+        let mut text = serde_json::to_vec(&report).map_err(std::io::Error::other).context(say)?;
+        text.push(b'\n');
+        std::fs::File::from(file).write_all(&text).context(say)
     }
 
     fn shared_tmpfs(&mut self, shared: &Shared<'_>) -> Result<()> {

@@ -193,15 +193,26 @@ pub struct Device {
     pub source: String,
 }
 
-/// One cgroup file of the leaf.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One limit: a cgroup file and what belongs in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LimitFile {
+    /// Who asks for it: a key of the pod file (`limits.memory-max`) or an appc isolator. May be
+    /// empty: then the file stands for itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// `memory.max`, `cpu.max`, `pids.max`, …
     pub file: String,
     /// What is written.
     pub value: String,
-    /// `false`: a missing controller is reported in `isolators.ignored` instead of failing the pod.
+    /// The same limit in the terms of other controllers, each a file and its value: written where
+    /// they exist. One of all is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub or: Vec<(String, String)>,
+    /// Why what is written is not quite what was asked for, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
+    /// `false`: what cannot be enforced is reported instead of failing the pod.
     pub required: bool,
 }
 

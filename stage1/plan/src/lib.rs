@@ -8,12 +8,14 @@
 
 mod app;
 mod record;
+mod report;
 
 pub use app::{
     AppPlan, Capabilities, Device, Isolator, Isolators, Kind, LimitFile, Mount, MountSource, Ready,
     Restart, RestartRules, Rlimit, RootPlan, SeccompProgram,
 };
 pub use record::{AppExit, Cause, ExitRecord, PodExit, RecordError, decode_records, encode_record};
+pub use report::{AppReport, REPORT_VERSION, Report};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,8 @@ pub mod feature {
     pub const RESTART: &str = "restart";
     /// Apps start after others and require them; some run to their end.
     pub const APP_ORDER: &str = "app-order";
+    /// What became of each limit is looked at and reported, those of the pod too.
+    pub const LIMIT_REPORT: &str = "limit-report";
 }
 
 /// Names of the descriptors a plan can carry. App specific ones are `NAME:APP` (for example
@@ -58,6 +62,8 @@ pub mod descriptor {
     pub const NOTIFY: &str = "notify";
     /// The pod directory's `pid` file, opened write-only: init's PID as the host sees it.
     pub const PID_FILE: &str = "pid";
+    /// The pod directory's `limits.json`, opened write-only: the [`Report`](crate::Report).
+    pub const REPORT: &str = "report";
 }
 
 /// Everything stage1 needs to know.
@@ -90,6 +96,12 @@ pub struct PodPlan {
     pub stop_deadline_ms: u64,
     /// Namespaced sysctls, `net.ipv4.ip_forward` style name and value.
     pub sysctls: Vec<(String, String)>,
+    /// Limits of the whole pod, which its unit has already: looked at, never written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitFile>,
+    /// What stage0 has made of the pod's limits already.
+    #[serde(default)]
+    pub isolators: Isolators,
     /// The apps, in start order.
     pub apps: Vec<AppPlan>,
 }

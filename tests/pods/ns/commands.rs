@@ -72,7 +72,18 @@ fn status_list_and_top_show_each_app_and_what_it_uses() {
     assert!(top.contains("PRESSURE") && top.contains(" two ") && !top.contains(" one "), "{top}");
     let top = rocket(["top", "--format=json", "cmd-usage"]).ok().stdout;
     let top: Value = serde_json::from_str(&top).unwrap();
-    assert_eq!((top.as_array().unwrap().len(), &top[1]["usage"]["tasks"]), (2, &Value::from(1)));
+    // A row for each app, and one for all of the pod.
+    assert_eq!((top.as_array().unwrap().len(), &top[1]["usage"]["tasks"]), (3, &Value::from(1)));
+    assert_eq!((&top[1]["app"], &top[2]["app"]), (&Value::from("two"), &Value::Null));
+    assert!(top[2]["usage"]["cpu-usec"].is_u64() && json["usage"]["cpu-usec"].is_u64(), "{top}");
+    // Pressure of each leaf and of the pod, where the kernel tells it.
+    if std::path::Path::new("/proc/pressure/cpu").exists() {
+        for usage in [&top[1]["usage"], &top[2]["usage"], &json["apps"][0]["usage"], &json["usage"]]
+        {
+            assert!(usage["pressure"]["memory"].is_u64(), "{usage}");
+        }
+        assert!(table.contains("waiting for cpu"), "{table}");
+    }
     rocket(["top", "--once"]).ok();
 }
 

@@ -69,6 +69,8 @@ impl TestPod {
             exit_policy: ExitPolicy::AnyFailure,
             stop_deadline_ms: 10_000,
             sysctls: Vec::new(),
+            limits: Vec::new(),
+            isolators: Isolators::default(),
             apps: Vec::new(),
         };
         Self { dir, plan, root, fds: Vec::new() }
