@@ -17,5 +17,6 @@ pub mod files;
 pub mod host;
 pub mod image;
 pub mod launch;
+pub mod lint;
 pub mod pod;
 pub mod systemd;

@@ -12,6 +12,7 @@ pub mod gc;
 pub mod image;
 pub mod input;
 pub mod kill;
+pub mod lint;
 pub mod list;
 pub mod logs;
 pub mod output;
@@ -82,6 +83,8 @@ pub enum Command {
     Rm(gc::RmArgs),
     /// Remove what dead pods left.
     Gc(gc::GcArgs),
+    /// Say what is wrong with pod files, and what this host makes of them.
+    Lint(lint::LintArgs),
     /// Show what is configured, and where it was said.
     Config(config::ConfigArgs),
     /// Bring an image into the store.
@@ -141,6 +144,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Export(args) => export::run(&paths, &args),
         Command::Rm(args) => gc::rm(&paths, &args),
         Command::Gc(args) => gc::gc(&paths, &config, &args),
+        Command::Lint(args) => lint::run(&paths, &args),
         Command::Config(args) => Ok(config::run(&config, &args)),
         Command::Fetch(args) => fetch::run(&paths, args),
         Command::Image(args) => image::run(&paths, args),

@@ -12,6 +12,7 @@ mod diagnostic;
 mod grammar;
 mod limits;
 mod merge;
+mod places;
 mod pod;
 mod read;
 mod search;
@@ -27,11 +28,14 @@ pub use app::{
 pub use catalog::Catalog;
 pub use diagnostic::Diagnostic;
 pub use limits::{HostTotals, Limits};
+pub use places::Places;
 pub use pod::{
     Credential, CredentialSource, ExitPolicy, ListenAddress, Log, Network, PodFile, PodSecurity,
     Port, Protocol, RestartPolicy, Schedule, Unit, Volume, VolumeKind,
 };
-pub use search::{LoadError, Loaded, list, load, load_file};
+pub use search::{
+    LoadError, Loaded, list, load, load_file, load_file_with_places, load_with_places,
+};
 pub use values::{
     Capability, CpuQuota, CpuSet, CpuWeight, IoMax, MemorySize, Signal, Tasks, TimeSpan,
 };

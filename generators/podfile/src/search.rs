@@ -3,6 +3,7 @@
 use crate::catalog::Catalog;
 use crate::diagnostic::Diagnostic;
 use crate::merge;
+use crate::places::Places;
 use crate::pod::PodFile;
 use crate::read;
 use crate::template;
@@ -104,6 +105,11 @@ pub fn load(dirs: &[PathBuf], name: &str) -> Result<Loaded, LoadError> {
     load_from(dirs, dirs, name)
 }
 
+/// The same, and where everything was written.
+pub fn load_with_places(dirs: &[PathBuf], name: &str) -> Result<(Loaded, Places), LoadError> {
+    collect(dirs, dirs, name)?.finish_with_places(Some(name.to_owned()))
+}
+
 /// The same, with drop-ins from directories of their own.
 pub(crate) fn load_from(
     dirs: &[PathBuf],
@@ -163,6 +169,17 @@ fn collect(dirs: &[PathBuf], drop_in_dirs: &[PathBuf], name: &str) -> Result<Mer
 
 /// Reads one pod file that lies anywhere, without drop-ins.
 pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
+    let (merge, name) = collect_file(path)?;
+    merge.finish(name)
+}
+
+/// The same, and where everything was written.
+pub fn load_file_with_places(path: &Path) -> Result<(Loaded, Places), LoadError> {
+    let (merge, name) = collect_file(path)?;
+    merge.finish_with_places(name)
+}
+
+fn collect_file(path: &Path) -> Result<(Merge, Option<String>), LoadError> {
     let text = match read_source(path)? {
         Some(Found::Text(text)) => text,
         Some(Found::Mask) => return Err(LoadError::Masked(path.to_owned())),
@@ -179,7 +196,7 @@ pub fn load_file(path: &Path) -> Result<Loaded, LoadError> {
     let name = stem.filter(|name| is_name(name)).map(str::to_owned);
     let mut merge = Merge::default();
     merge.add(&file_name, path.to_owned(), text);
-    merge.finish(name)
+    Ok((merge, name))
 }
 
 /// Names of the pods that `dirs` have, sorted; templates end with `@`. Masked ones are left out.
@@ -216,6 +233,12 @@ impl Merge {
         self.paths.push(path);
     }
 
+    fn finish_with_places(self, name: Option<String>) -> Result<(Loaded, Places), LoadError> {
+        let (tree, _) = merged_tree(&self.sources, self.paths.len(), self.instance.as_deref());
+        let places = tree.map(|tree| Places::new(&tree, &self.sources)).unwrap_or_default();
+        Ok((self.finish(name)?, places))
+    }
+
     fn finish(self, name: Option<String>) -> Result<Loaded, LoadError> {
         match merged(&self.sources, self.paths.len(), self.instance.as_deref()) {
             (Some(pod), problems) if problems.is_empty() => {
@@ -234,6 +257,19 @@ pub(crate) fn merged(
     files: usize,
     instance: Option<&str>,
 ) -> (Option<PodFile>, Vec<Problem>) {
+    let (tree, mut problems) = merged_tree(sources, files, instance);
+    let Some(tree) = tree else { return (None, problems) };
+    let (pod, found) = read::read(&tree);
+    problems.extend(found);
+    (pod, problems)
+}
+
+/// Parses and merges the files of `sources`; no tree when one of them has no right syntax.
+fn merged_tree(
+    sources: &Sources,
+    files: usize,
+    instance: Option<&str>,
+) -> (Option<Node>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut tree: Option<Node> = None;
     for file in 0..files {
@@ -249,13 +285,11 @@ pub(crate) fn merged(
         }
     }
     // Half a tree would only give errors that come from the missing half.
-    let Some(mut tree) = tree.filter(|_| problems.is_empty()) else { return (None, problems) };
-    if let Some(instance) = instance {
-        template::expand(&mut tree, instance, &mut problems);
+    let mut tree = tree.filter(|_| problems.is_empty());
+    if let (Some(tree), Some(instance)) = (&mut tree, instance) {
+        template::expand(tree, instance, &mut problems);
     }
-    let (pod, found) = read::read(&tree);
-    problems.extend(found);
-    (pod, problems)
+    (tree, problems)
 }
 
 /// The drop-ins in the order they apply: by file name, one of a higher directory in place of one

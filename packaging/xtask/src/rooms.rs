@@ -14,6 +14,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("pod", &["systemd", "launch", "cli"]),
     ("systemd", &["image", "pod", "launch", "cli"]),
     ("launch", &["cli"]),
+    ("lint", &["files", "config", "host", "image", "pod", "systemd", "launch", "cli"]),
     ("cli", &[]),
     ("lib", &[]),
     ("main", &[]),

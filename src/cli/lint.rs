@@ -1,0 +1,155 @@
+//! `rocket lint`: what is wrong with pod files, and what is worth knowing before they run.
+
+use crate::cli::error::Failure;
+use crate::cli::output::{self, Format};
+use crate::config::paths::{POD_FILES, Paths};
+use crate::image::ImageError;
+use crate::image::reference::Reference;
+use crate::image::store::{Evidence, Store};
+use crate::lint::{self, Finding, Image, Pod, Severity};
+use rocket_podfile::{Diagnostic, LoadError};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `rocket lint`.
+#[derive(Debug, clap::Args)]
+pub struct LintArgs {
+    /// Names of pods, or paths of pod files; all pods of the search path when there are none.
+    #[arg(value_name = "NAME|FILE")]
+    pods: Vec<String>,
+    /// Warnings count as errors do.
+    #[arg(long)]
+    strict: bool,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The instance that a template is looked at with.
+const SAMPLE: &str = "1";
+
+/// `rocket lint`: 0 when no error was found, 1 when one was, 125 when a file could not be looked at.
+pub fn run(paths: &Paths, args: &LintArgs) -> Result<ExitCode, Failure> {
+    let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
+    let known = rocket_podfile::list(&dirs).map_err(Failure::new)?;
+    let words = if args.pods.is_empty() { &known } else { &args.pods };
+    let mut pods = Vec::new();
+    let mut found = Vec::new();
+    for word in words {
+        match load(&dirs, word) {
+            Ok((loaded, places)) => {
+                let name = loaded.name.clone().unwrap_or_else(|| word.clone());
+                pods.push(Pod { name, loaded, places });
+            }
+            Err(LoadError::Invalid(diagnostics)) => {
+                found.extend(diagnostics.into_iter().map(error))
+            }
+            Err(LoadError::Unreadable { path, error: why }) => found.push(error(Diagnostic {
+                message: format!("cannot be read: {why}"),
+                file: path,
+                line: 1,
+                column: 1,
+                hint: None,
+            })),
+            Err(other) => return Err(Failure::new(other)),
+        }
+    }
+    let images = images(paths, &pods, words);
+    let host = lint::host::look(&lint::paths(&pods));
+    found.extend(lint::check(&pods, &known, &images, &host));
+    print(&found, args.format);
+    if images.values().any(|image| *image == Image::Unknown) && args.format == Format::Table {
+        output::note("rocket: note: the store cannot be read by this user: images are not checked");
+    }
+    let errors = found.iter().any(|f| args.strict || f.severity == Severity::Error);
+    Ok(ExitCode::from(u8::from(errors)))
+}
+
+fn load(
+    dirs: &[PathBuf],
+    word: &str,
+) -> Result<(rocket_podfile::Loaded, rocket_podfile::Places), LoadError> {
+    if let Some(template) = word.strip_suffix('@') {
+        return rocket_podfile::load_with_places(dirs, &format!("{template}@{SAMPLE}"));
+    }
+    if word.contains('/') || word.ends_with(".toml") {
+        return rocket_podfile::load_file_with_places(Path::new(word));
+    }
+    rocket_podfile::load_with_places(dirs, word)
+}
+
+fn error(diagnostic: Diagnostic) -> Finding {
+    Finding { severity: Severity::Error, rule: "pod-file", diagnostic }
+}
+
+/// What the store knows of the pods' images; it is only read.
+fn images(paths: &Paths, pods: &[Pod], words: &[String]) -> BTreeMap<String, Image> {
+    let dir = paths.store();
+    let store = match std::fs::read_dir(&dir) {
+        Ok(_) => Store::open(&dir).ok(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(_) => {
+            let all = pods.iter().flat_map(|pod| &pod.loaded.pod.apps);
+            return all.map(|app| (app.image.clone(), Image::Unknown)).collect();
+        }
+    };
+    // Nobody knows which images a template's instances name.
+    let sampled = |pod: &&Pod| {
+        let template = pod.name.strip_suffix(SAMPLE).filter(|name| name.ends_with('@'));
+        !template.is_some_and(|template| words.iter().any(|word| word == template))
+    };
+    let apps = pods.iter().filter(sampled).flat_map(|pod| &pod.loaded.pod.apps);
+    apps.map(|app| (app.image.clone(), image(store.as_ref(), &app.image))).collect()
+}
+
+fn image(store: Option<&Store>, text: &str) -> Image {
+    let reference: Reference = match text.parse() {
+        Ok(reference) => reference,
+        Err(error) => return Image::Bad(format!("{text:?} is no reference to an image: {error}")),
+    };
+    let Some(store) = store else { return Image::Missing };
+    match store.resolve(&reference).and_then(|id| store.image(&id)) {
+        Ok(stored) => match stored.evidence {
+            Evidence::PackedHere => Image::Vouched,
+            Evidence::LocalFile => Image::Unsigned,
+        },
+        Err(ImageError::NotFound(_)) => Image::Missing,
+        Err(error) => Image::Bad(error.to_string()),
+    }
+}
+
+fn print(found: &[Finding], format: Format) {
+    match format {
+        Format::Json => {
+            let list = found.iter().map(|finding| {
+                let d = &finding.diagnostic;
+                json!({
+                    "severity": finding.severity.word(),
+                    "rule": finding.rule,
+                    "file": d.file.display().to_string(),
+                    "line": d.line,
+                    "column": d.column,
+                    "message": d.message,
+                    "hint": d.hint,
+                })
+            });
+            output::json(&serde_json::Value::Array(list.collect()));
+        }
+        Format::Table => {
+            for Finding { severity, diagnostic, .. } in found {
+                let d = diagnostic;
+                let hint = d.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                output::data(&format!(
+                    "{}:{}:{}: {}: {}{hint}",
+                    d.file.display(),
+                    d.line,
+                    d.column,
+                    severity.word(),
+                    d.message
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `rocket lint` as a person or a continuous build calls it: no root, no systemd, nothing changed.
+
+#![allow(clippy::unwrap_used)]
+
+use rocket_testkit::{Command, Done};
+use std::path::Path;
+use tempfile::TempDir;
+
+fn lint(dir: &TempDir, args: &[&str]) -> Done {
+    Command::new(env!("CARGO_BIN_EXE_rocket"))
+        .args(["lint"])
+        .args(args)
+        .env("ROCKET_STATE_DIR", dir.path().join("state"))
+        .seconds(20)
+        .run()
+}
+
+fn file(dir: &TempDir, name: &str, text: &str) -> String {
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const GOOD: &str = "network = \"none\"\n[app.a]\nimage = \"example.com/a\"\n";
+
+#[test]
+fn every_error_has_its_place_and_the_exit_status_is_for_scripts() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad =
+        file(&dir, "bad.toml", "network = \"none\"\n[app.a]\nimgae = \"x\"\nrestart = \"maybe\"\n");
+    let done = lint(&dir, &[&bad]);
+    assert_eq!(done.code(), 1, "{done}");
+    for expected in [
+        format!("{bad}:3:1: error: unknown key \"imgae\" in [app.a] (did you mean \"image\"?)"),
+        format!("{bad}:4:11: error: restart is one of"),
+    ] {
+        assert!(done.stdout.contains(&expected), "{expected} in {done}");
+    }
+    // The same words as a start has.
+    let run = Command::new(env!("CARGO_BIN_EXE_rocket"))
+        .args(["prepare", "-f", &bad])
+        .env("ROCKET_STATE_DIR", dir.path().join("state"))
+        .seconds(20)
+        .run();
+    assert!(run.stderr.contains("bad.toml:3:1: unknown key \"imgae\" in [app.a]"), "{run}");
+}
+
+#[test]
+fn warnings_fail_only_when_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = file(&dir, "good.toml", GOOD);
+    let done = lint(&dir, &[&good]);
+    assert_eq!(done.code(), 0, "{done}");
+    let expected = format!("{good}:3:9: warning: example.com/a is not in the store");
+    assert!(done.stdout.starts_with(&expected), "{done}");
+    assert!(done.stdout.contains("rocket fetch example.com/a"), "{done}");
+    assert_eq!(lint(&dir, &["--strict", &good]).code(), 1);
+    assert!(!dir.path().join("state").exists(), "lint only looks");
+}
+
+#[test]
+fn programs_get_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = file(&dir, "good.toml", GOOD);
+    let circle = file(&dir, "circle.toml", &format!("{GOOD}[unit]\nafter = [\"pod:circle\"]\n"));
+    let done = lint(&dir, &["--format=json", &good, &circle]);
+    let list: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    let rules: Vec<_> =
+        list.as_array().unwrap().iter().map(|f| f["rule"].as_str().unwrap()).collect();
+    assert!(rules.contains(&"image-missing") && rules.contains(&"dependency-circle"), "{list}");
+    for finding in list.as_array().unwrap() {
+        assert!(finding["line"].as_u64().unwrap() > 0 && finding["column"].as_u64().unwrap() > 0);
+        assert!(Path::new(finding["file"].as_str().unwrap()).is_absolute());
+        assert!(["error", "warning"].contains(&finding["severity"].as_str().unwrap()));
+    }
+    assert_eq!(done.code(), 1, "a circle is an error");
+}
+
+#[test]
+fn what_is_not_there_is_not_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = lint(&dir, &["/no/such/pod.toml"]);
+    assert_eq!(done.code(), 1, "{done}");
+    assert!(done.stdout.contains("/no/such/pod.toml:1:1: error: cannot be read"), "{done}");
+    assert_eq!(lint(&dir, &["no-such-pod"]).code(), 125);
+    let template = file(&dir, "web@.toml", GOOD);
+    assert!(lint(&dir, &[&template]).stdout.contains("only an instance of it is a pod"));
+}
