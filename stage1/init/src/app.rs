@@ -14,6 +14,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::process::{self, Stdio};
 use crate::rootfs;
 use crate::setup::Setup;
+use crate::userns;
 
 /// A process that init started, after its exec.
 #[derive(Debug)]
@@ -82,7 +83,15 @@ pub fn launch(
     };
     let cgroup = leaf.as_ref().filter(|_| takes_clones).map(AsFd::as_fd);
     let args = CloneArgs { cgroup, ..args };
-    match clone::clone3(single, args).context(say)? {
+    let lent = setup.oom_score.as_ref().map(|own| own.lend(app.oom_score_adj)).transpose()?;
+    let cloned = clone::clone3(single, args).context(say)?;
+    if matches!(cloned, Cloned::Parent { .. }) {
+        drop(lent);
+    } else {
+        // The child keeps what it was lent.
+        std::mem::forget(lent);
+    }
+    match cloned {
         Cloned::Child => {
             drop(read);
             let joined = match &leaf {
@@ -107,7 +116,9 @@ pub fn launch(
 
 /// In the child, in its own mount namespace: everything up to the exec.
 fn prepare(app: &AppPlan, setup: &Setup, stdio: Stdio<'_>) -> Result<()> {
-    process::set_oom_score(setup.proc.as_fd(), app.oom_score_adj)?;
+    if setup.oom_score.is_none() {
+        process::set_oom_score(setup.proc.as_fd(), app.oom_score_adj)?;
+    }
     if app.leaf.is_some() && setup.cgroup.is_some() {
         clone::unshare(Namespaces::CGROUP).context(|| "make the cgroup namespace".to_owned())?;
         for mount in app.mounts.iter().filter(|m| m.source == MountSource::Cgroup2) {
@@ -118,6 +129,7 @@ fn prepare(app: &AppPlan, setup: &Setup, stdio: Stdio<'_>) -> Result<()> {
     let root = root
         .resolve(b"/", OFlags::PATH | OFlags::DIRECTORY)
         .context(|| "open the root".to_owned())?;
+    let root = if setup.map.is_some() { userns::unlocked(root)? } else { root };
     mount::pivot_into(root.as_fd()).context(|| format!("enter the root of app {}", app.name))?;
     drop(root);
     process::restrict(app, &app.working_directory, stdio)

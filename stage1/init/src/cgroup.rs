@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocket_sys::clone::{self, Namespaces};
 use rocket_sys::mount::{self, Attributes};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::failure::{Context, Failure, Result, warn};
@@ -51,6 +51,30 @@ impl Tree {
     /// The pod's own cgroup: that of its unit.
     pub fn top(&self) -> BorrowedFd<'_> {
         self.mount.as_fd()
+    }
+
+    /// Gives what init needs to start, stop and remove leaves to `owner`. Limits and the switches of
+    /// controllers stay the host's root's: nobody inside can change them.
+    pub fn give(&self, owner: u32, leaves: &[&str]) -> Result<()> {
+        let give = |directory: BorrowedFd<'_>, name: &str| {
+            let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            match rustix::fs::chownat(directory, name, Some(uid), Some(gid), flags) {
+                // Not every kernel has every file.
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                Err(e) => Err(e).context(|| format!("give {name} of a cgroup to user {owner}")),
+            }
+        };
+        let unit = open_directory(self.mount.as_fd(), ".")?;
+        give(unit.as_fd(), ".")?;
+        give(unit.as_fd(), "cgroup.procs")?;
+        for leaf in leaves {
+            let leaf = self.leaf(leaf)?;
+            for name in [".", "cgroup.procs", "cgroup.kill", "cgroup.freeze"] {
+                give(leaf.as_fd(), name)?;
+            }
+        }
+        Ok(())
     }
 
     /// A leaf's directory, for starting processes in it.

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 
-use rocket_plan::{ABI, AppPlan, Cgroup, ExitPolicy, Kind, MountSource, PodPlan, Restart, feature};
+use rocket_plan::{
+    ABI, AppPlan, Cgroup, ExitPolicy, IdMap, Kind, MountSource, Network, PodPlan, Restart,
+    descriptor, feature,
+};
 use rocket_sys::caps::CapSet;
 
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 9] = [
+pub const FEATURES: [&str; 10] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
@@ -18,6 +21,7 @@ pub const FEATURES: [&str; 9] = [
     feature::RESTART,
     feature::APP_ORDER,
     feature::LIMIT_REPORT,
+    feature::USER_NAMESPACE,
 ];
 
 fn refuse<T>(text: String) -> Result<T> {
@@ -34,8 +38,8 @@ pub fn plan(plan: &PodPlan) -> Result<()> {
             return refuse(format!("it needs the feature {feature:?}, which is not claimed"));
         }
     }
-    if plan.namespaces.user.is_some() {
-        return refuse("this flavour does not claim user namespaces yet".to_owned());
+    if let Some(map) = &plan.namespaces.user {
+        check_map(plan, map).or_else(refuse)?;
     }
     if plan.apps.is_empty() {
         return refuse("it has no apps".to_owned());
@@ -76,6 +80,28 @@ pub fn plan(plan: &PodPlan) -> Result<()> {
     Ok(())
 }
 
+fn check_map(plan: &PodPlan, map: &IdMap) -> std::result::Result<(), String> {
+    if map.count == 0 || map.base.checked_add(map.count).is_none() {
+        return Err(format!("its id map is {} from {}", map.count, map.base));
+    }
+    let mut needed = vec![descriptor::USER_NAMESPACE];
+    if plan.namespaces.network == Network::None {
+        needed.push(descriptor::NETWORK_NAMESPACE);
+    }
+    match needed.into_iter().find(|name| plan.descriptor(name).is_none()) {
+        None => Ok(()),
+        Some(name) => Err(format!("descriptor {name} is missing")),
+    }
+}
+
+/// Whether every id that an app is to have is there in the pod's user namespace.
+fn check_ids(map: &IdMap, app: &AppPlan) -> std::result::Result<(), String> {
+    match [app.uid, app.gid].iter().chain(&app.groups).find(|id| **id >= map.count) {
+        None => Ok(()),
+        Some(id) => Err(format!("id {id} is beyond the {} of the user namespace", map.count)),
+    }
+}
+
 /// Descriptors of detached mounts: each can be attached once.
 fn moved(app: &AppPlan) -> impl Iterator<Item = &str> {
     let volumes = app.mounts.iter().filter_map(|m| match &m.source {
@@ -98,6 +124,9 @@ fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
         if plan.descriptor(name).is_none() {
             return Err(format!("descriptor {name} is missing"));
         }
+    }
+    if let Some(map) = &plan.namespaces.user {
+        check_ids(map, app)?;
     }
     if app.terminal.is_some() && app.stdin.is_none() {
         return Err("it has a terminal that is not its standard input".to_owned());

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocket_plan::Device;
 use rocket_sys::mount::{self, Attributes};
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use crate::descriptors::Descriptors;
@@ -22,14 +22,19 @@ const LINKS: [(&str, &str); 6] = [
     ("pts/ptmx", "ptmx"),
 ];
 
+/// The group that terminals belong to, in every distribution.
+pub const TTY: u32 = 5;
+
 const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
 
-/// Makes `/dev` at a place in an app's root; `shm` is a detached mount of the pod's tmpfs.
+/// Makes `/dev` at a place in an app's root; `shm` is a detached mount of the pod's tmpfs, `tty` the
+/// group of terminals as the host sees it.
 pub fn make(
     at: At<'_>,
     devices: &[Device],
     descriptors: &mut Descriptors,
     shm: Option<OwnedFd>,
+    tty: u32,
 ) -> Result<()> {
     let root = rootfs::open(at.app)?;
     let target = rootfs::ensure_directory(&root, at.path)?;
@@ -47,9 +52,14 @@ pub fn make(
     for (to, name) in LINKS {
         rustix::fs::symlinkat(to, &tmpfs, name).context(|| in_dev(at))?;
     }
-    let pts = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let tty = tty.to_string();
+    let pts = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", tty.as_str())];
     let pts_attributes = Attributes { nosuid: true, noexec: true, ..Attributes::default() };
     let pts = mount::new_filesystem("devpts", &pts, pts_attributes).context(|| in_dev(at))?;
+    // The one directory here whose kernel does not ask who makes it.
+    let root = Some(rustix::fs::fstat(&tmpfs).context(|| in_dev(at))?.st_uid);
+    let (uid, gid) = (root.map(Uid::from_raw), root.map(Gid::from_raw));
+    rustix::fs::chownat(&pts, "", uid, gid, AtFlags::EMPTY_PATH).context(|| in_dev(at))?;
     attach(at, tmpfs.as_fd(), "pts", pts.as_fd())?;
     if let Some(shm) = shm {
         attach(at, tmpfs.as_fd(), "shm", shm.as_fd())?;

@@ -43,7 +43,9 @@ pub fn start(
 }
 
 fn prepare(app: &AppPlan, setup: &Setup, main: BorrowedFd<'_>, stdio: Stdio<'_>) -> Result<()> {
-    process::set_oom_score(setup.proc.as_fd(), app.oom_score_adj)?;
+    if setup.oom_score.is_none() {
+        process::set_oom_score(setup.proc.as_fd(), app.oom_score_adj)?;
+    }
     let mut namespaces = Namespaces::MOUNT;
     if app.leaf.is_some() && setup.cgroup.is_some() {
         namespaces = namespaces.and(Namespaces::CGROUP);

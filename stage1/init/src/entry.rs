@@ -106,7 +106,8 @@ fn hand_over(
 
 fn namespaces(plan: &PodPlan) -> Namespaces {
     let mut set = Namespaces::PID.and(Namespaces::MOUNT).and(Namespaces::IPC).and(Namespaces::UTS);
-    if plan.namespaces.network == Network::None {
+    // With a user namespace there is one already, which belongs to that.
+    if plan.namespaces.network == Network::None && plan.namespaces.user.is_none() {
         set = set.and(Namespaces::NETWORK);
     }
     // Its root is the cgroup the caller is in: in a unit that is the unit's own, now. In a scope

@@ -31,6 +31,7 @@ mod show;
 mod supervise;
 mod terminal;
 mod tether;
+mod userns;
 
 use std::process::ExitCode;
 

@@ -7,8 +7,23 @@ use serde::Serialize;
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Op<'a> {
-    /// The user namespace's place: after what needs real root was opened, before any mount.
-    EnterUserNamespace(IdMap),
+    /// The network namespace that belongs to the pod's user namespace.
+    JoinNetwork,
+    /// What is made from here on belongs to the root of the pod's user namespace. Mounts are still
+    /// made with all the privileges of the host's root.
+    MakeAsPodRoot(IdMap),
+    /// The end of that.
+    MakeAsHostRoot,
+    /// What init needs of the cgroup to start, stop and remove leaves belongs to the root of the
+    /// pod's user namespace; the limits stay the host's.
+    GiveCgroup {
+        /// The root of the pod's user namespace, of the host's ids.
+        owner: u32,
+        /// The apps' leaves.
+        leaves: Vec<&'a str>,
+    },
+    /// The last step of all: from here on init is root in the pod's user namespace only.
+    EnterUserNamespace,
     /// No mount goes in or out.
     PrivateMounts,
     /// The UTS host name.
@@ -94,28 +109,42 @@ const SHM: Shared<'static> = Shared { name: "shm", size: None, mode: 0o1777, uid
 /// The operations for a plan, in order.
 pub fn build(plan: &PodPlan) -> Vec<Op<'_>> {
     let mut ops = Vec::new();
-    ops.extend(plan.namespaces.user.map(Op::EnterUserNamespace));
+    let user = plan.namespaces.user;
     ops.push(Op::PrivateMounts);
+    if user.is_some() && plan.namespaces.network == Network::None {
+        ops.push(Op::JoinNetwork);
+    }
     ops.push(Op::Hostname(&plan.hostname));
     if plan.namespaces.network == Network::None {
         ops.push(Op::LoopbackUp);
     }
     ops.push(Op::Scratch);
+    ops.extend(user.map(Op::MakeAsPodRoot));
     ops.extend(shared(plan).into_iter().map(Op::SharedTmpfs));
     for app in &plan.apps {
         build_app(app, &mut ops);
     }
     ops.extend(plan.sysctls.iter().map(|(name, value)| Op::Sysctl(name, value)));
     ops.push(Op::Pivot);
+    if user.is_some() {
+        ops.push(Op::MakeAsHostRoot);
+    }
     match plan.cgroup {
         Cgroup::Unit => ops.push(Op::Cgroup { claim: false }),
         Cgroup::Scope => ops.extend([Op::AwaitGo, Op::Cgroup { claim: true }]),
-        Cgroup::None => return ops,
+        Cgroup::None => {}
     }
-    for app in &plan.apps {
-        if let Some(leaf) = &app.leaf {
-            ops.push(Op::Leaf(&app.name, leaf, &app.limits));
+    if plan.cgroup != Cgroup::None {
+        for app in &plan.apps {
+            if let Some(leaf) = &app.leaf {
+                ops.push(Op::Leaf(&app.name, leaf, &app.limits));
+            }
         }
+        let leaves = || plan.apps.iter().filter_map(|app| app.leaf.as_deref()).collect();
+        ops.extend(user.map(|map| Op::GiveCgroup { owner: map.base, leaves: leaves() }));
+    }
+    if user.is_some() {
+        ops.push(Op::EnterUserNamespace);
     }
     ops
 }

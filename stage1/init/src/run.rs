@@ -20,6 +20,7 @@ use crate::setup::Setup;
 use crate::supervise::{Pod, Rules, State};
 use crate::terminal::Terminals;
 use crate::tether::{Command, Tether};
+use crate::userns::{self, OomScore};
 use crate::{app, enter, ops, reap};
 
 /// When nothing has happened for so long, nothing more is expected soon: what init does not need to
@@ -114,11 +115,18 @@ fn set_up(
     // A SIGKILL for the front-end's process group (a shell's `kill -9 %1`) must not take init along:
     // the front-end's end is what the tether tells, and the pod stops in order.
     proc::new_session().context(|| "leave the front-end's session".to_owned())?;
-    // The pod's last victim; where the privilege is missing, like any other process.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
+    let oom_score = if plan.namespaces.user.is_some() {
+        userns::raise_limits(plan)?;
+        Some(OomScore::claim(&plan.apps)?)
+    } else {
+        // The pod's last victim; where the privilege is missing, like any other process.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
+        None
+    };
     proc::set_dumpable(false).context(|| "become untraceable".to_owned())?;
     let signals = SignalFd::all().context(|| "watch signals".to_owned())?;
     let mut setup = Setup::new()?;
+    setup.oom_score = oom_score;
     for op in &ops::build(plan) {
         setup.execute(op, descriptors, tether)?;
     }

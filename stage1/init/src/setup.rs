@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rocket_plan::{AppPlan, Isolators, MountSource, PodPlan, descriptor};
+use rocket_plan::{AppPlan, IdMap, Isolators, MountSource, PodPlan, descriptor};
 use rocket_sys::mount::{self, Attributes};
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -14,6 +14,7 @@ use crate::descriptors::Descriptors;
 use crate::failure::{Context, Failure, Result, c_string};
 use crate::ops::{At, Op, Shared, What};
 use crate::tether::Tether;
+use crate::userns::{self, OomScore};
 use crate::{dev, limits, rootfs};
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
@@ -30,6 +31,10 @@ pub struct Setup {
     pub cgroup: Option<Tree>,
     /// What became of the limits of each app with a leaf.
     limits: Vec<(String, Isolators)>,
+    /// The id map of the pod's user namespace, if it has one.
+    pub map: Option<IdMap>,
+    /// init's OOM score, where apps cannot set their own.
+    pub oom_score: Option<OomScore>,
     /// Directory of each shared tmpfs, by name.
     shared: HashMap<String, CString>,
     /// Most layers any app has.
@@ -43,8 +48,16 @@ impl Setup {
         let null = rustix::fs::open("/dev/null", flags, Mode::empty())
             .context(|| "open /dev/null".to_owned())?;
         let proc = mount::new_filesystem("proc", &[], PLAIN).context(|| "mount proc".to_owned())?;
-        let (limits, shared) = (Vec::new(), HashMap::new());
-        Ok(Self { proc, null, cgroup: None, limits, shared, layers: 0 })
+        Ok(Self {
+            proc,
+            null,
+            cgroup: None,
+            limits: Vec::new(),
+            map: None,
+            oom_score: None,
+            shared: HashMap::new(),
+            layers: 0,
+        })
     }
 
     /// Executes one operation.
@@ -55,15 +68,19 @@ impl Setup {
         tether: Option<&Tether>,
     ) -> Result<()> {
         match op {
-            Op::EnterUserNamespace(_) => {
-                Err(Failure::rocket("this flavour does not claim user namespaces yet"))
-            }
             Op::PrivateMounts => {
                 mount::make_all_private().context(|| "make mounts private".to_owned())
             }
             Op::Hostname(name) => {
                 rocket_sys::proc::set_hostname(name).context(|| "set the host name".to_owned())
             }
+            Op::JoinNetwork => userns::join_network(descriptors),
+            Op::MakeAsPodRoot(map) => {
+                self.map = Some(*map);
+                userns::make_files_as(map.base)
+            }
+            Op::MakeAsHostRoot => userns::make_files_as(0),
+            Op::EnterUserNamespace => userns::enter(descriptors),
             Op::LoopbackUp => {
                 rocket_sys::net::loopback_up().context(|| "set up the loopback".to_owned())
             }
@@ -86,6 +103,10 @@ impl Setup {
                 self.cgroup = Some(Tree::open(*claim)?);
                 Ok(())
             }
+            Op::GiveCgroup { owner, leaves } => match &self.cgroup {
+                Some(tree) => tree.give(*owner, leaves),
+                None => Err(Failure::rocket("a leaf without a cgroup")),
+            },
             Op::Leaf(app, leaf, files) => {
                 let Some(tree) = &self.cgroup else {
                     return Err(Failure::rocket("a leaf without a cgroup"));
@@ -115,7 +136,8 @@ impl Setup {
         let directory = c_string(&format!("../s/{}", self.shared.len()))?;
         rustix::fs::mkdir(&directory, MODE).context(say)?;
         let mode = format!("{:o}", shared.mode);
-        let (uid, gid) = (shared.uid.to_string(), shared.gid.to_string());
+        let owner = |id| userns::outside(self.map.as_ref(), id).map(|id| id.to_string());
+        let (uid, gid) = (owner(shared.uid)?, owner(shared.gid)?);
         let size = shared.size.map(|s| s.to_string());
         let mut options = vec![("mode", mode.as_str()), ("uid", &uid), ("gid", &gid)];
         options.extend(size.as_deref().map(|s| ("size", s)));
@@ -195,7 +217,8 @@ impl Setup {
             MountSource::Sysfs => mount::new_filesystem("sysfs", &[], PLAIN).context(say)?,
             MountSource::Dev => {
                 let shm = self.shared_mount("shm")?;
-                return dev::make(at, what.devices, descriptors, Some(shm));
+                let tty = userns::outside(self.map.as_ref(), dev::TTY)?;
+                return dev::make(at, what.devices, descriptors, Some(shm), tty);
             }
             MountSource::Cgroup2 => return Ok(()),
         };

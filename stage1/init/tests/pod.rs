@@ -218,7 +218,7 @@ fn plans_that_cannot_be_done_are_refused_by_name() {
         (|p| p.features_required.push("vm".to_owned()), "\"vm\""),
         (
             |p| p.namespaces.user = Some(rocket_plan::IdMap { base: 100_000, count: 65536 }),
-            "does not claim user namespaces yet",
+            "descriptor user-namespace is missing",
         ),
         (|p| p.apps.clear(), "no apps"),
         (|p| p.apps[0].name = "../x".to_owned(), "bad or repeated app name"),

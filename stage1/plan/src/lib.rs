@@ -42,6 +42,8 @@ pub mod feature {
     pub const APP_ORDER: &str = "app-order";
     /// What became of each limit is looked at and reported, those of the pod too.
     pub const LIMIT_REPORT: &str = "limit-report";
+    /// The pod has a user namespace of its own, handed over as a descriptor.
+    pub const USER_NAMESPACE: &str = "user-namespace";
 }
 
 /// Names of the descriptors a plan can carry. App specific ones are `NAME:APP` (for example
@@ -64,6 +66,10 @@ pub mod descriptor {
     pub const PID_FILE: &str = "pid";
     /// The pod directory's `limits.json`, opened write-only: the [`Report`](crate::Report).
     pub const REPORT: &str = "report";
+    /// The pod's user namespace, where the plan has one.
+    pub const USER_NAMESPACE: &str = "user-namespace";
+    /// The network namespace that belongs to that user namespace, for [`super::Network::None`].
+    pub const NETWORK_NAMESPACE: &str = "network-namespace";
 }
 
 /// Everything stage1 needs to know.
@@ -128,8 +134,7 @@ pub struct Descriptor {
 pub struct Namespaces {
     /// Network.
     pub network: Network,
-    /// The user namespace's id map; `None` = the pod shares the host's user namespace. Its place
-    /// is kept in the hand-over; stage1 `ns` does not claim it yet.
+    /// The user namespace's id map; `None` = the pod shares the host's user namespace.
     pub user: Option<IdMap>,
 }
 

@@ -116,7 +116,7 @@ pub fn clone3(_single: SingleThread, args: CloneArgs<'_>) -> Result<Cloned> {
     raw_clone(args)
 }
 
-fn raw_clone(args: CloneArgs<'_>) -> Result<Cloned> {
+pub(crate) fn raw_clone(args: CloneArgs<'_>) -> Result<Cloned> {
     let mut pidfd: libc::c_int = -1;
     let mut flags = args.namespaces.0 | libc::CLONE_PIDFD as u64;
     let mut raw = RawArgs { pidfd: (&raw mut pidfd) as u64, ..RawArgs::default() };

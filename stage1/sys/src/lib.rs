@@ -19,6 +19,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod spawn;
 pub mod tty;
+pub mod userns;
 pub mod worker;
 
 pub use error::{Error, Result};

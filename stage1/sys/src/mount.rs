@@ -129,18 +129,18 @@ pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes, recursive: bool) 
     mount_setattr(mount, recursive, &attr)
 }
 
-/// Gives a detached mount the id map of a user namespace. The place for the isolation work: stage1
-/// `ns` does not claim user namespaces yet.
+/// Gives a detached mount the id map of a user namespace, and everything below it when `recursive`:
+/// what lies there under an id inside the namespace is seen under the one outside.
 ///
 /// # Errors
 /// Whatever `mount_setattr(2)` says; `EINVAL` for a file system that cannot do it.
-pub fn idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<()> {
+pub fn idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, recursive: bool) -> Result<()> {
     let attr = MountAttr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
         userns_fd: u64::try_from(user_namespace.as_raw_fd()).unwrap_or(u64::MAX),
         ..MountAttr::default()
     };
-    mount_setattr(mount, false, &attr)
+    mount_setattr(mount, recursive, &attr)
 }
 
 /// A new file system instance as a detached mount.

@@ -47,6 +47,30 @@ pub fn set_rlimit(name: &str, soft: Option<u64>, hard: Option<u64>) -> Result<()
     if rc < 0 { Err(Error::last("set limit", name)) } else { Ok(()) }
 }
 
+/// Raises the caller's own hard limit to `hard` where it is lower; `None` is infinity.
+///
+/// # Errors
+/// `EINVAL` for an unknown name, else what `getrlimit(2)` or `setrlimit(2)` says.
+pub fn raise_hard_limit(name: &str, hard: Option<u64>) -> Result<()> {
+    let Some((_, resource)) = LIMITS.iter().find(|(n, _)| *n == name) else {
+        return Err(Error::new("raise limit", name, rustix::io::Errno::INVAL));
+    };
+    let wanted = hard.unwrap_or(libc::RLIM_INFINITY);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct lives over the call.
+    if unsafe { libc::getrlimit(*resource, &raw mut limit) } < 0 {
+        return Err(Error::last("raise limit", name));
+    }
+    // Infinity is the largest number.
+    if limit.rlim_max >= wanted {
+        return Ok(());
+    }
+    limit.rlim_max = wanted;
+    // SAFETY: the struct lives over the call.
+    let rc = unsafe { libc::setrlimit(*resource, &raw const limit) };
+    if rc < 0 { Err(Error::last("raise limit", name)) } else { Ok(()) }
+}
+
 /// Sets the caller's groups, group and user, real, effective and saved, in this order. Raw system
 /// calls: for the one thread of the calling process.
 ///

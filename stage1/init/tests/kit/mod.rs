@@ -12,6 +12,7 @@ use std::time::Duration;
 use rocket_plan::*;
 use rocket_sys::pidfd::{self, Exit};
 use rocket_sys::spawn::{Command, Program, spawn};
+use rocket_sys::userns::IdRange;
 use rocket_sys::{fds, mount};
 
 /// A busybox that needs nothing else.
@@ -163,6 +164,27 @@ impl TestPod {
             isolators: Isolators::default(),
         });
         self.plan.apps.last_mut().unwrap()
+    }
+
+    /// Gives the pod a user namespace, as stage0 does, after the last app was added.
+    pub fn user_namespace(&mut self, base: u32) {
+        let range = IdRange { inside: 0, outside: base, count: 65_536 };
+        let network = self.plan.namespaces.network == Network::None;
+        let made = rocket_sys::userns::create(range, network).unwrap();
+        for (name, fd) in &self.fds {
+            if name.starts_with("layer:") {
+                mount::idmap(fd.as_fd(), made.user.as_fd(), true).unwrap();
+            }
+        }
+        for app in &self.plan.apps {
+            let upper = self.dir.path().join("upper").join(&app.name).join("upper");
+            std::os::unix::fs::chown(upper, Some(base), Some(base)).unwrap();
+        }
+        self.plan.namespaces.user = Some(IdMap { base, count: 65_536 });
+        self.descriptor(descriptor::USER_NAMESPACE, made.user);
+        if let Some(network) = made.network {
+            self.descriptor(descriptor::NETWORK_NAMESPACE, network);
+        }
     }
 
     fn out_path(&self, name: &str) -> PathBuf {
