@@ -1,6 +1,7 @@
 //! What `run` and `prepare` take: an image on the command line, a file, or a pod file by name.
 
 use crate::cli::error::Failure;
+use crate::cli::world::WorldArgs;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
 use crate::pod::directory::{Pod, Prepared};
@@ -34,9 +35,9 @@ pub struct PodInput {
     /// Program to run instead of the image's own.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["file", "pod"])]
     pub exec: Option<String>,
-    /// Variable for the app, NAME=value.
-    #[arg(short, long, value_name = "NAME=VALUE", conflicts_with_all = ["file", "pod"])]
-    pub env: Vec<String>,
+    /// What the command line says of the apps' surroundings.
+    #[command(flatten)]
+    pub world: WorldArgs,
     /// User of the app: a name of the image, or a number.
     #[arg(long, value_name = "USER", conflicts_with_all = ["file", "pod"])]
     pub user: Option<String>,
@@ -81,6 +82,7 @@ pub struct Wanted {
     pod: PodFile,
     digest: Option<String>,
     extra_args: Vec<String>,
+    environment: Vec<(String, String)>,
     enforcement: Enforcement,
     name: Option<String>,
 }
@@ -88,24 +90,42 @@ pub struct Wanted {
 impl PodInput {
     /// Reads what was asked for; touches no state.
     pub fn read(self) -> Result<Wanted, Failure> {
+        let environment = self.world.environment()?;
+        let world = self.world.clone();
+        let mut wanted = self.pod()?;
+        wanted.environment = environment;
+        world.apply(&mut wanted.pod)?;
+        Ok(wanted)
+    }
+
+    /// The pod without what the command line adds to it.
+    fn pod(self) -> Result<Wanted, Failure> {
         let enforcement = self.enforcement.value();
+        let new = |pod, digest, extra_args, name| Wanted {
+            pod,
+            digest,
+            extra_args,
+            environment: Vec::new(),
+            enforcement,
+            name,
+        };
         if let Some(name) = &self.pod {
             PodName::new(name)?;
             let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
             let loaded = rocket_podfile::load(&dirs, name).map_err(|e| load_failure(e, name))?;
             let name = Some(name.clone());
             let digest = Some(loaded.digest);
-            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], enforcement, name });
+            return Ok(new(loaded.pod, digest, vec![], name));
         }
         if let Some(file) = &self.file {
             let loaded = rocket_podfile::load_file(file)
                 .map_err(|e| load_failure(e, &file.display().to_string()))?;
             let digest = Some(loaded.digest);
             let name = self.name.or(loaded.name);
-            return Ok(Wanted { pod: loaded.pod, digest, extra_args: vec![], enforcement, name });
+            return Ok(new(loaded.pod, digest, vec![], name));
         }
         let (pod, extra_args) = self.single()?;
-        Ok(Wanted { pod, digest: None, extra_args, enforcement, name: self.name })
+        Ok(new(pod, None, extra_args, self.name))
     }
 
     /// A pod file of one app, written as one would by hand, so that there is one way to read it.
@@ -131,15 +151,6 @@ impl PodInput {
             argv.append(&mut extra);
             let list = argv.iter().map(|a| quote(a)).collect::<Result<Vec<_>, _>>()?;
             text.push_str(&format!("exec = [{}]\n", list.join(", ")));
-        }
-        if !self.env.is_empty() {
-            text.push_str(&format!("[app.{app}.environment]\n"));
-            for entry in &self.env {
-                let (name, value) = entry.split_once('=').ok_or_else(|| {
-                    Failure::message(format!("--env {entry}: not of the form NAME=value"))
-                })?;
-                text.push_str(&format!("{} = {}\n", quote(name)?, quote(value)?));
-            }
         }
         let source = std::path::Path::new("command line");
         let pod = rocket_podfile::parse(source, &text)
@@ -191,6 +202,7 @@ impl Wanted {
             name: name.as_ref(),
             digest: self.digest,
             extra_args: &self.extra_args,
+            environment: &self.environment,
             enforcement: self.enforcement,
             for_run,
         };

@@ -22,6 +22,7 @@ pub mod stop;
 pub mod target;
 pub mod top;
 pub mod wait;
+pub mod world;
 
 use crate::config::layers::Config;
 use crate::config::paths::Paths;

@@ -60,6 +60,17 @@ impl From<&Account> for Wanted {
     }
 }
 
+/// Where supplementary groups come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Groups<'a> {
+    /// Exactly these numbers: an image manifest's.
+    Exactly(&'a [u32]),
+    /// Exactly these, by name or number: the pod file's.
+    Named(&'a [Wanted]),
+    /// The groups of which `/etc/group` makes the user a member, unless its group is named.
+    OfUser,
+}
+
 /// Resolves user and group. Without a group, the user's primary group counts, and 0 for a number
 /// that the image does not know.
 ///
@@ -68,7 +79,7 @@ impl From<&Account> for Wanted {
 pub fn resolve(
     user: &Wanted,
     group: Option<&Wanted>,
-    supplementary: &[u32],
+    groups: &Groups<'_>,
     database: &dyn Database,
 ) -> Result<Ids, AccountError> {
     let (uid, primary) = user_ids(user, group.is_none(), database)?;
@@ -76,7 +87,32 @@ pub fn resolve(
         None => primary.unwrap_or(0),
         Some(wanted) => group_id(wanted, database)?,
     };
-    Ok(Ids { uid, gid, groups: supplementary.to_vec() })
+    let mut groups = match groups {
+        Groups::Exactly(list) => list.to_vec(),
+        Groups::Named(list) => {
+            list.iter().map(|wanted| group_id(wanted, database)).collect::<Result<_, _>>()?
+        }
+        Groups::OfUser if group.is_some() => Vec::new(),
+        Groups::OfUser => memberships(user, uid, database),
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    groups.retain(|gid| seen.insert(*gid));
+    Ok(Ids { uid, gid, groups })
+}
+
+/// The groups that list the user by name.
+fn memberships(user: &Wanted, uid: u32, database: &dyn Database) -> Vec<u32> {
+    let passwd = database.passwd().unwrap_or_default();
+    let by_name = |entry: &User<'_>| matches!(user, Wanted::Text(text) if text == entry.name);
+    let name = find_user(&passwd, by_name).or_else(|| find_user(&passwd, |e| e.uid == uid));
+    let Some(name) = name.map(|entry| entry.name) else { return Vec::new() };
+    let file = database.group().unwrap_or_default();
+    let member = |line: &str| {
+        let mut fields = line.split(':');
+        let gid = number(fields.nth(2)?)?;
+        fields.next()?.split(',').any(|member| member == name).then_some(gid)
+    };
+    file.lines().filter_map(member).collect()
 }
 
 fn user_ids(
@@ -103,9 +139,9 @@ fn user_ids(
             if let Some(entry) = find_user(&passwd, |entry| entry.name == text) {
                 return Ok((entry.uid, Some(entry.gid)));
             }
-            match text.parse() {
-                Ok(uid) => Ok(by_number(uid)),
-                Err(_) => Err(AccountError::User(text.clone())),
+            match number(text) {
+                Some(uid) => Ok(by_number(uid)),
+                None => Err(AccountError::User(text.clone())),
             }
         }
     }
@@ -123,10 +159,15 @@ fn group_id(group: &Wanted, database: &dyn Database) -> Result<u32, AccountError
             let file = database.group().unwrap_or_default();
             match find_group(&file, text) {
                 Some(gid) => Ok(gid),
-                None => text.parse().map_err(|_| AccountError::Group(text.clone())),
+                None => number(text).ok_or_else(|| AccountError::Group(text.clone())),
             }
         }
     }
+}
+
+/// An id. The last number means "no change" to the kernel: an app with it would stay root.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 struct User<'a> {
@@ -139,8 +180,8 @@ fn find_user<'a>(passwd: &'a str, matches: impl Fn(&User<'a>) -> bool) -> Option
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        let uid = fields.nth(1)?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
+        let uid = number(fields.nth(1)?)?;
+        let gid = number(fields.next()?)?;
         Some(User { name, uid, gid }).filter(&matches)
     })
 }
@@ -151,7 +192,7 @@ fn find_group(group: &str, name: &str) -> Option<u32> {
         if fields.next()? != name {
             return None;
         }
-        fields.nth(1)?.parse().ok()
+        number(fields.nth(1)?)
     })
 }
 
@@ -190,23 +231,46 @@ mod tests {
             (text(""), None, (0, 0)),
         ];
         for (user, group, (uid, gid)) in table {
-            let ids = resolve(&user, group.as_ref(), &[], &Image).unwrap();
+            let ids = resolve(&user, group.as_ref(), &Groups::Exactly(&[]), &Image).unwrap();
             assert_eq!((ids.uid, ids.gid), (uid, gid), "{user:?} {group:?}");
         }
     }
 
     #[test]
+    fn supplementary_groups_are_the_ones_asked_for_or_those_of_the_user() {
+        let groups = |user: Wanted, group: Option<Wanted>, groups: Groups<'_>| {
+            resolve(&user, group.as_ref(), &groups, &Image).map(|ids| ids.groups)
+        };
+        let data = text("www-data");
+        assert_eq!(groups(data.clone(), None, Groups::Exactly(&[9, 7, 9])), Ok(vec![9, 7]));
+        assert_eq!(groups(data.clone(), None, Groups::OfUser), Ok(vec![4]));
+        assert_eq!(groups(Wanted::Id(33), None, Groups::OfUser), Ok(vec![4]));
+        assert_eq!(groups(data.clone(), Some(text("adm")), Groups::OfUser), Ok(vec![]));
+        assert_eq!(groups(text("root"), None, Groups::OfUser), Ok(vec![]));
+        let named = [text("adm"), text("77"), Wanted::Id(5), text("/srv")];
+        assert_eq!(groups(data.clone(), None, Groups::Named(&named)), Ok(vec![4, 77, 5, 12]));
+        assert_eq!(
+            groups(data, None, Groups::Named(&[text("wheel")])),
+            Err(AccountError::Group("wheel".into()))
+        );
+    }
+
+    #[test]
     fn what_the_image_does_not_have_is_named() {
         assert_eq!(
-            resolve(&text("nobody"), None, &[], &Image),
+            resolve(&text("nobody"), None, &Groups::OfUser, &Image),
             Err(AccountError::User("nobody".into()))
         );
         assert_eq!(
-            resolve(&text("root"), Some(&text("wheel")), &[], &Image),
+            resolve(&text("root"), Some(&text("wheel")), &Groups::OfUser, &Image),
             Err(AccountError::Group("wheel".into()))
         );
         assert_eq!(
-            resolve(&text("/none"), None, &[], &Image),
+            resolve(&text("4294967295"), None, &Groups::OfUser, &Image),
+            Err(AccountError::User("4294967295".into()))
+        );
+        assert_eq!(
+            resolve(&text("/none"), None, &Groups::OfUser, &Image),
             Err(AccountError::Path("/none".into()))
         );
     }

@@ -1,25 +1,29 @@
 //! The environment of an app: which level says what.
 
-use super::plan::AppInput;
+use super::plan::{AppInput, Input};
 use super::prepare::{PrepareError, io_error};
 use std::path::PathBuf;
 
 /// `PATH` of an app whose image sets none (appc 0.8.11, ace.md).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Later levels win, variable by variable: defaults, image, `environment-files`, `environment`.
-pub(super) fn environment(app: &AppInput<'_>) -> Vec<String> {
+/// Later levels win, variable by variable: defaults, image, `environment-files`, `environment`, the
+/// command line.
+pub(super) fn environment(input: &Input<'_>, app: &AppInput<'_>) -> Vec<String> {
     let defaults = [
         ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
         ("AC_APP_NAME".to_owned(), app.app.name.clone()),
+        // systemd's container interface; the UUID without its dashes is the machine-id.
         ("container".to_owned(), "rocket".to_owned()),
+        ("container_uuid".to_owned(), input.uuid.to_owned()),
     ];
     let mut list: Vec<(String, String)> = Vec::new();
     let levels = defaults
         .iter()
         .chain(&app.image.environment)
         .chain(app.file_environment)
-        .chain(&app.app.environment);
+        .chain(&app.app.environment)
+        .chain(input.command_line);
     for (name, value) in levels {
         match list.iter_mut().find(|(known, _)| known == name) {
             Some(entry) => entry.1.clone_from(value),

@@ -7,7 +7,7 @@ pub mod accounts;
 pub mod control;
 pub mod directory;
 mod environment;
-mod etc;
+pub mod etc;
 pub mod gc;
 pub mod isolators;
 pub mod life;

@@ -1,5 +1,6 @@
 //! What an app sees mounted: kernel file systems, volumes, and the files that make names resolve.
 
+use super::etc::EtcFile;
 use super::plan::{AppInput, Input, MakeDir, PlanError};
 use super::sources::{Origin, Source};
 use rocket_plan::{Mount, MountSource};
@@ -26,6 +27,7 @@ fn kernel_mount(source: MountSource, target: &str, read_only: bool) -> Mount {
 pub(super) fn mounts(
     input: &Input<'_>,
     app: &AppInput<'_>,
+    etc: &[EtcFile],
     sources: &mut Vec<Source>,
     dirs: &mut Vec<MakeDir>,
 ) -> Result<Vec<Mount>, PlanError> {
@@ -80,7 +82,7 @@ pub(super) fn mounts(
             noexec: false,
         });
     }
-    super::etc::host_files(input, app, &taken, sources, &mut mounts);
+    super::etc::mounts(etc, app, &taken, sources, &mut mounts);
     Ok(mounts)
 }
 

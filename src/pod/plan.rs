@@ -1,6 +1,7 @@
 //! From a pod file and its images to stage1's plan: pure, every decision made here.
 
 use super::accounts::Ids;
+use super::etc::{self, EtcFile, HostFiles};
 use super::isolators::{self, CapabilityWish};
 use super::limits::{self, Disk, Enforcement};
 use super::sources::{Origin, Source};
@@ -72,6 +73,10 @@ pub struct Input<'a> {
     pub name: Option<&'a str>,
     /// Its apps, in the pod file's order.
     pub apps: Vec<AppInput<'a>>,
+    /// Variables of the command line, for every app, in order.
+    pub command_line: &'a [(String, String)],
+    /// Files of the host that the pod has copies of.
+    pub host_files: HostFiles,
     /// What percentages are of.
     pub host: file::HostTotals,
     /// What happens when something cannot be enforced.
@@ -104,6 +109,8 @@ pub struct Output {
     pub sources: Vec<Source>,
     /// Directories of volumes, each made once.
     pub dirs: Vec<MakeDir>,
+    /// Files for `etc` of the pod directory.
+    pub etc: Vec<EtcFile>,
     /// What weakens a default, in words.
     pub weakened: Vec<String>,
 }
@@ -167,9 +174,14 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     let pod = input.pod;
     let mut sources = Vec::new();
     let mut dirs = Vec::new();
+    // An instance of a template has an @ in its name, and a host name has none.
+    let hostname = pod.hostname.clone().or_else(|| input.name.map(|name| name.replace('@', "-")));
+    // uts(7): 64 bytes; a UUID with the prefix has 43.
+    let hostname = hostname.unwrap_or_else(|| format!("rocket-{}", input.uuid));
+    let etc = etc::files(input, &hostname);
     let mut apps = Vec::new();
     for app in &input.apps {
-        apps.push(app_plan(input, app, &mut sources, &mut dirs)?);
+        apps.push(app_plan(input, app, &etc, &mut sources, &mut dirs)?);
     }
     let network = match pod.network {
         file::Network::Host => Network::Host,
@@ -200,15 +212,12 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     if !limits.is_empty() || apps.iter().any(|app| !app.limits.is_empty()) {
         features.push(feature::LIMIT_REPORT.to_owned());
     }
-    // An instance of a template has an @ in its name, and a host name has none.
-    let hostname = pod.hostname.clone().or_else(|| input.name.map(|name| name.replace('@', "-")));
     let plan = PodPlan {
         abi: ABI,
         features_required: features,
         uuid: input.uuid.to_owned(),
         name: input.name.map(str::to_owned),
-        // uts(7): 64 bytes; a UUID with the prefix has 43.
-        hostname: hostname.unwrap_or_else(|| format!("rocket-{}", input.uuid)),
+        hostname,
         boot_id: String::new(),
         descriptors: Vec::new(),
         namespaces: Namespaces { network, user: None },
@@ -225,7 +234,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     if input.enforcement == Enforcement::Strict && !missing.is_empty() {
         return Err(PlanError::Strict(missing));
     }
-    Ok(Output { plan, sources, dirs, weakened: weakened(pod) })
+    Ok(Output { plan, sources, dirs, etc, weakened: weakened(pod) })
 }
 
 /// The pod's own deadline: what its apps may take one after the other. The unit's timeout is 5 s
@@ -251,6 +260,7 @@ fn weakened(pod: &PodFile) -> Vec<String> {
 fn app_plan(
     input: &Input<'_>,
     app: &AppInput<'_>,
+    etc: &[EtcFile],
     sources: &mut Vec<Source>,
     dirs: &mut Vec<MakeDir>,
 ) -> Result<AppPlan, PlanError> {
@@ -292,7 +302,7 @@ fn app_plan(
             Device { path, source }
         })
         .collect();
-    let mounts = super::mounts::mounts(input, app, sources, dirs)?;
+    let mounts = super::mounts::mounts(input, app, etc, sources, dirs)?;
     let (capabilities, mut isolators) = isolators::decide(app);
     let (limits, not_files) = limits::of_app(input, app)?;
     isolators.changed.extend(not_files.changed);
@@ -301,7 +311,7 @@ fn app_plan(
         name: name.clone(),
         image_id: app.image.id.clone(),
         argv,
-        environment: super::environment::environment(app),
+        environment: super::environment::environment(input, app),
         uid: app.ids.uid,
         gid: app.ids.gid,
         groups: app.ids.groups.clone(),

@@ -3,7 +3,7 @@
 //! Everything that can be refused is refused before the first directory is made; what fails later
 //! removes what it made.
 
-use super::accounts::{self, AccountError, Database, Ids, Wanted};
+use super::accounts::{self, AccountError, Database, Groups, Ids, Wanted};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
 use super::isolators;
 use super::limits::{Disk, Enforcement};
@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub digest: Option<String>,
     /// Arguments after the program's own, for the one app of a command line.
     pub extra_args: &'a [String],
+    /// Variables of the command line, for every app, in order.
+    pub environment: &'a [(String, String)],
     /// What happens when something cannot be enforced.
     pub enforcement: Enforcement,
     /// The caller goes on to run it.
@@ -195,6 +197,8 @@ fn fill(
         uuid: &uuid,
         name: pod_name,
         apps: apps.collect(),
+        command_line: request.environment,
+        host_files: etc::host_files(request.pod)?,
         host: crate::host::totals(),
         enforcement: request.enforcement,
         io_devices: &io_disks(&request.pod.limits),
@@ -210,7 +214,7 @@ fn fill(
         make_dir(paths, dir, wanted)?;
     }
     mkdir(&dir.join(directory::MOUNT_POINT), 0o700)?;
-    etc::write_host_files(dir, &output.plan.hostname)?;
+    etc::write(dir, &output.etc)?;
     meta::write(&dir.join(manifest::FILE), &manifest::reify(&output.plan, &meta))?;
     meta::write(&dir.join(sources::FILE), &output.sources)?;
     meta::write(&dir.join(directory::PLAN), &output.plan)?;
@@ -328,7 +332,17 @@ fn resolve(
         (None, Some(_)) => None,
         (None, None) => Some(section.group.clone()).filter(|g| !g.is_empty()).map(Wanted::Text),
     };
-    let ids = accounts::resolve(&user, group.as_ref(), &section.supplementary_gids, &view)
+    let named: Vec<Wanted>;
+    let groups = match (&app.supplementary_groups, &app.user) {
+        (Some(list), _) => {
+            named = list.iter().map(Wanted::from).collect();
+            Groups::Named(&named)
+        }
+        // Another user than the image's brings its own groups.
+        (None, Some(_)) => Groups::OfUser,
+        (None, None) => Groups::Exactly(&section.supplementary_gids),
+    };
+    let ids = accounts::resolve(&user, group.as_ref(), &groups, &view)
         .map_err(|source| PrepareError::Account { app: app.name.clone(), source })?;
     let image = plan_image(paths, &stored, &section, &view);
     let file_environment = environment::environment_files(&app.environment_files)?;

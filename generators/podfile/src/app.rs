@@ -19,6 +19,8 @@ pub struct App {
     pub user: Option<Account>,
     /// `group`; `None` = the image's.
     pub group: Option<Account>,
+    /// `supplementary-groups`, exactly these; `None` = the image's.
+    pub supplementary_groups: Option<Vec<Account>>,
     /// `working-directory`, absolute; `None` = the image's.
     pub working_directory: Option<String>,
     /// `environment`, sorted by name; over the image's.
@@ -62,7 +64,8 @@ pub struct App {
 pub enum Account {
     /// By number.
     Id(u32),
-    /// By a name that the image's `/etc/passwd` or `/etc/group` has.
+    /// By a name that the image's `/etc/passwd` or `/etc/group` has, or a `/path` of the image whose
+    /// owner is meant.
     Name(String),
 }
 

@@ -7,6 +7,8 @@ pub(crate) const TOP: &[&str] = &[
     "description",
     "network",
     "hostname",
+    "dns",
+    "hosts",
     "flavour",
     "exit-policy",
     "log",
@@ -19,12 +21,15 @@ pub(crate) const TOP: &[&str] = &[
     "unit",
     "schedule",
 ];
+/// Keys of `[dns]`.
+pub(crate) const DNS: &[&str] = &["servers", "search", "options", "domain"];
 /// Keys of `[app.NAME]`.
 pub(crate) const APP: &[&str] = &[
     "image",
     "exec",
     "user",
     "group",
+    "supplementary-groups",
     "working-directory",
     "environment",
     "environment-files",
@@ -102,6 +107,7 @@ pub(crate) const SCHEDULE: &[&str] =
 /// The lists by the path of their table; `*` stands for a name that the user chooses.
 pub(crate) const TABLES: &[(&[&str], &[&str])] = &[
     (&[], TOP),
+    (&["dns"], DNS),
     (&["app", "*"], APP),
     (&["app", "*", "limits"], LIMITS),
     (&["app", "*", "limits", "io-max", "*"], IO_MAX),
@@ -125,6 +131,7 @@ const MAPS: &[&[&str]] = &[
     &["app", "*", "environment"],
     &["app", "*", "mounts"],
     &["app", "*", "limits", "io-max"],
+    &["hosts"],
     &["volume"],
     &["port"],
     &["limits", "io-max"],

@@ -12,6 +12,7 @@ mod diagnostic;
 mod grammar;
 mod limits;
 mod merge;
+mod names;
 mod places;
 mod pod;
 mod read;
@@ -28,6 +29,9 @@ pub use app::{
 pub use catalog::Catalog;
 pub use diagnostic::Diagnostic;
 pub use limits::{HostTotals, Limits};
+pub use names::{
+    Dns, Hosts, Resolver, parse_address, parse_dns_option, parse_domain, parse_hostname,
+};
 pub use places::Places;
 pub use pod::{
     Credential, CredentialSource, ExitPolicy, ListenAddress, Log, Network, PodFile, PodSecurity,

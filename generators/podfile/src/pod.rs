@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::limits::Limits;
+use crate::names::{Dns, Hosts};
 use crate::values::TimeSpan;
 use std::fmt;
 use std::net::IpAddr;
@@ -19,6 +20,10 @@ pub struct PodFile {
     pub network: Network,
     /// `hostname`; `None` = the pod's name.
     pub hostname: Option<String>,
+    /// `dns`.
+    pub dns: Dns,
+    /// `hosts`.
+    pub hosts: Hosts,
     /// `flavour`: name of the stage1.
     pub flavour: String,
     /// `exit-policy`: when the pod as a whole ends.

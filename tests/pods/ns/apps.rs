@@ -105,9 +105,11 @@ fn the_same_content_runs_the_same_as_oci_image_and_as_aci() {
     let (oci, root) = the_same_twice(dir.path());
     rocket(["fetch", "--name", "example.com/as-oci:1.0", &oci]).ok();
     image::add(&root, "example.com/as-aci:1.0", &["/bin/sh"]);
-    let look = "id; cd /; find . -xdev ! -path ./etc/hosts | sort | \
+    // What rocket puts there is the pod's, not the image's.
+    let look = "id; cd /; own='hosts|hostname|machine-id'; \
+                find . -xdev | grep -vE \"^./etc/($own)\" | sort | \
                 while read f; do stat -c '%n %A %u %g' \"$f\"; done; \
-                find . -xdev -type f ! -path ./etc/hosts | sort | xargs md5sum; exit 9";
+                find . -xdev -type f | grep -vE \"^./etc/($own)\" | sort | xargs md5sum; exit 9";
     let outputs = ["example.com/as-oci:1.0", "example.com/as-aci:1.0"].map(|name| {
         let done = rocket(["run", "--rm", name, "--exec", "/bin/sh", "--", "-c", look]);
         done.ends_with(9).stdout

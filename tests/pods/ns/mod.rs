@@ -9,3 +9,4 @@ mod life;
 mod systemd;
 mod terminal;
 mod triggers;
+mod world;

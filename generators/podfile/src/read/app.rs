@@ -40,6 +40,7 @@ pub(super) fn app(name: String, section: &Section<'_>) -> App {
         exec: section.node("exec").and_then(|node| command(section, node, "exec")),
         user: section.scalar("user", |text| account(text, "user")),
         group: section.scalar("group", |text| account(text, "group")),
+        supplementary_groups: section.list("supplementary-groups", |text| account(text, "group")),
         working_directory: section.text("working-directory", parse_path),
         environment: environment(section),
         environment_files: section
@@ -90,13 +91,20 @@ fn command(section: &Section<'_>, node: &Node, key: &str) -> Option<Vec<String>>
 }
 
 fn account(text: &str, what: &str) -> Result<Account, String> {
-    let bad = || format!("{text:?} is not a {what}; write a name or a number");
+    let bad = || {
+        format!(
+            "{text:?} is not a {what}; write a name, a number, or a path of the image whose owner is meant"
+        )
+    };
     if text.bytes().all(|b| b.is_ascii_digit()) {
         // The last number means "no change" to the kernel.
         return match text.parse::<u32>() {
             Ok(id) if id != u32::MAX => Ok(Account::Id(id)),
             _ => Err(bad()),
         };
+    }
+    if text.starts_with('/') {
+        return parse_path(text).map(Account::Name);
     }
     let odd = |c: char| c.is_whitespace() || c == ':' || c == '/' || c == ',';
     if text.starts_with('-') || text.contains(odd) || text.len() > 256 {

@@ -4,6 +4,7 @@
 mod app;
 mod check;
 mod limits;
+mod names;
 mod parts;
 mod pod;
 mod section;

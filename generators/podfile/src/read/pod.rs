@@ -3,9 +3,11 @@
 use super::app::app;
 use super::check;
 use super::limits::limits;
+use super::names::{dns, hosts};
 use super::parts::{credentials, port, schedule, unit, volume};
 use super::section::{Report, Section};
 use crate::grammar;
+use crate::names::parse_hostname;
 use crate::pod::{ExitPolicy, Log, Network, PodFile, PodSecurity};
 use crate::support::unsupported;
 use crate::tree::{Node, Problem, Value};
@@ -22,7 +24,9 @@ pub(crate) fn read(tree: &Node) -> (Option<PodFile>, Vec<Problem>) {
         version: version(&top),
         description: top.text("description", description),
         network: network(&top),
-        hostname: top.text("hostname", hostname),
+        hostname: top.text("hostname", parse_hostname),
+        dns: dns(&top),
+        hosts: hosts(&top),
         flavour: top.text("flavour", parse_name).unwrap_or_else(|| "ns".to_owned()),
         exit_policy: top.text("exit-policy", exit_policy).unwrap_or(ExitPolicy::AnyFailure),
         log: top
@@ -97,23 +101,6 @@ fn network(top: &Section<'_>) -> Network {
         Some(node) => top.report.expected(node, "network", "a word or a list of networks"),
     }
     Network::None
-}
-
-fn hostname(text: &str) -> Result<String, String> {
-    let label = |label: &str| {
-        let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if text.len() <= 64 && text.split('.').all(label) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "{text:?} is not a host name; write letters, digits and dashes, at most 64 characters"
-    ))
 }
 
 fn exit_policy(text: &str) -> Result<ExitPolicy, String> {
