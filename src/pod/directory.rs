@@ -4,7 +4,8 @@
 //! running pod's init holds it through an inherited descriptor.
 
 use crate::config::paths::Paths;
-use crate::files;
+use crate::files::{self, Dir};
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::marker::PhantomData;
@@ -252,6 +253,24 @@ pub fn lock_is_free(path: &Path, uuid: Uuid) -> Result<bool, DirectoryError> {
         Ok(_) => Ok(true),
         Err(DirectoryError::Busy(_)) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// The same of an open directory.
+///
+/// # Errors
+/// Any IO error but "not found".
+pub fn is_lock_free_in(dir: &Dir) -> Result<bool, DirectoryError> {
+    let path = || dir.path().join(LOCK);
+    let lock = match dir.file(LOCK, OFlags::WRONLY) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(io_error("open", &path())(error)),
+    };
+    match lock.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &path())(error)),
     }
 }
 

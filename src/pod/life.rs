@@ -8,6 +8,7 @@ use super::meta::{CgroupRecord, MetaError};
 use crate::config::paths::Paths;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -56,7 +57,7 @@ pub fn judge(lock_is_free: bool, record: Option<&CgroupRecord>) -> Life {
 /// Whether the very cgroup that was recorded still has processes.
 pub fn is_populated(record: &CgroupRecord) -> bool {
     let Some(path) = &record.path else { return false };
-    if boot_id().is_none_or(|now| now != record.boot_id) {
+    if known_boot_id().is_none_or(|now| now != record.boot_id) {
         return false;
     }
     let dir = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
@@ -78,6 +79,12 @@ fn invocation(dir: &Path) -> Option<String> {
     let mut value = [0u8; 64];
     let n = rustix::fs::getxattr(dir, "trusted.invocation_id", &mut value[..]).ok()?;
     String::from_utf8(value.get(..n)?.to_vec()).ok()
+}
+
+/// The boot id, asked for once: who looks at many pods looks at it for each.
+fn known_boot_id() -> Option<&'static str> {
+    static ID: OnceLock<Option<String>> = OnceLock::new();
+    ID.get_or_init(boot_id).as_deref()
 }
 
 /// The running kernel's boot id.

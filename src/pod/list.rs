@@ -6,8 +6,10 @@ use super::lookup::Found;
 use super::meta::{CgroupRecord, Meta};
 use super::record::{self, Record};
 use crate::config::paths::Paths;
+use crate::files::Dir;
 use serde::Serialize;
-use std::os::unix::fs::MetadataExt;
+use std::num::NonZero;
+use std::{io, thread};
 use uuid::Uuid;
 
 /// The state of a pod in the words of `rocket list`.
@@ -71,22 +73,43 @@ pub struct Info {
     pub problem: Option<String>,
 }
 
+/// So many pods are worth a thread that looks at them.
+const SHARE: usize = 100;
+/// No more threads than this: what they wait for is the kernel's, and shared.
+const THREADS: usize = 4;
+
 /// Every pod but those being deleted, oldest first.
 ///
 /// # Errors
 /// The state directories cannot be read. A single broken pod is listed as such.
 pub fn all(paths: &Paths) -> Result<Vec<Info>, DirectoryError> {
-    let mut pods = Vec::new();
-    for state in State::ALL {
-        if state == State::Garbage {
-            continue;
-        }
-        for uuid in directory::scan(paths, state)? {
-            if let Some(info) = info(paths, Found { uuid, state }) {
-                pods.push(info);
-            }
-        }
+    let mut found = Vec::new();
+    for state in State::ALL.into_iter().filter(|state| *state != State::Garbage) {
+        found.extend(directory::scan(paths, state)?.into_iter().map(|uuid| Found { uuid, state }));
     }
+    let look = |share: &[Found]| -> Vec<Info> {
+        share.iter().filter_map(|found| info(paths, *found)).collect()
+    };
+    let wanted = found.len().div_ceil(SHARE);
+    let threads = match wanted {
+        0 | 1 => 1,
+        _ => thread::available_parallelism().map_or(1, NonZero::get).min(wanted).min(THREADS),
+    };
+    let (own, others) = found.split_at(found.len().div_ceil(threads));
+    let mut pods = thread::scope(|scope| {
+        let size = others.len().div_ceil(threads.saturating_sub(1).max(1)).max(1);
+        // Where a thread cannot be had, its share is looked at here.
+        let helpers: Vec<_> = others
+            .chunks(size)
+            .map(|share| (share, thread::Builder::new().spawn_scoped(scope, move || look(share))))
+            .collect();
+        let mut pods = look(own);
+        for (share, helper) in helpers {
+            let seen = helper.ok().and_then(|helper| helper.join().ok());
+            pods.extend(seen.unwrap_or_else(|| look(share)));
+        }
+        pods
+    });
     pods.sort_by_key(|pod| (pod.meta.as_ref().map_or(u64::MAX, |meta| meta.created_ms), pod.uuid));
     Ok(pods)
 }
@@ -94,23 +117,31 @@ pub fn all(paths: &Paths) -> Result<Vec<Info>, DirectoryError> {
 /// One pod; `None` if it went away meanwhile.
 pub fn info(paths: &Paths, found: Found) -> Option<Info> {
     let Found { uuid, state } = found;
-    let dir = state.path(paths, uuid);
+    let path = state.path(paths, uuid);
     let mut problem = None;
     let mut keep = |error: String| {
         problem.get_or_insert(error);
     };
+    let dir = match Dir::open(&path) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(source) => {
+            let problem = Some(chain(&DirectoryError::Io { what: "open", path, source }));
+            return Some(Info { problem, ..Info::unknown(found) });
+        }
+    };
     // What has not run has neither of these: not even looked for, since a listing has many pods.
     let has_run = matches!(state, State::Run | State::ExitedGarbage);
     let cgroup = has_run
-        .then(|| CgroupRecord::read(&dir).map_err(|error| keep(chain(&error))).ok().flatten())
+        .then(|| CgroupRecord::read_in(&dir).map_err(|error| keep(chain(&error))).ok().flatten())
         .flatten();
     let status = match state {
-        State::Embryo | State::Prepare => match directory::lock_is_free(&dir, uuid) {
+        State::Embryo | State::Prepare => match directory::is_lock_free_in(&dir) {
             Ok(true) => Status::AbortedPrepare,
             _ => Status::Preparing,
         },
         State::Prepared => Status::Prepared,
-        State::Run => match directory::lock_is_free(&dir, uuid) {
+        State::Run => match directory::is_lock_free_in(&dir) {
             Ok(free) => match life::judge(free, cgroup.as_ref()) {
                 Life::Alive => Status::Running,
                 Life::Ending => Status::Ending,
@@ -125,41 +156,61 @@ pub fn info(paths: &Paths, found: Found) -> Option<Info> {
         State::Garbage => Status::Garbage,
     };
     let complete = !matches!(state, State::Embryo | State::Prepare | State::Garbage);
-    let meta = Meta::read(&dir)
+    let meta = Meta::read_in(&dir)
         .map_err(|error| {
             if complete {
                 keep(chain(&error))
             }
         })
         .ok();
-    if meta.is_none() && !dir.is_dir() {
+    // Removed, or moved on to be removed, while it was looked at.
+    if meta.is_none() && !path.is_dir() {
         return None;
     }
     let (mut record, mut pid, mut started_ms) = (Record::default(), None, None);
     if has_run {
-        record = record::read(&dir).map_err(|error| keep(chain(&error))).unwrap_or_default();
-        (pid, started_ms) = init(&dir);
+        record = record::read_in(&dir).map_err(|error| keep(chain(&error))).unwrap_or_default();
+        started_ms = started(&dir);
+        if status == Status::Running {
+            pid = init(&dir);
+        }
     }
     let orphaned = status == Status::Prepared
         && meta.as_ref().is_some_and(|meta| meta.for_run)
-        && directory::lock_is_free(&dir, uuid).unwrap_or(false);
+        && directory::is_lock_free_in(&dir).unwrap_or(false);
     let status = if orphaned { Status::AbortedPrepare } else { status };
     let status = if problem.is_some() { Status::Broken } else { status };
     let pid = pid.filter(|_| status == Status::Running);
     Some(Info { uuid, state, status, meta, cgroup, pid, started_ms, record, problem })
 }
 
-/// init's PID and when it was written.
-fn init(dir: &std::path::Path) -> (Option<u32>, Option<u64>) {
-    let path = dir.join(PID);
-    let Some(pid) = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok())
-    else {
-        return (None, None);
-    };
-    let written = std::fs::metadata(&path).ok();
-    let started =
-        written.and_then(|m| u64::try_from(m.mtime() * 1000 + m.mtime_nsec() / 1_000_000).ok());
-    (Some(pid), started)
+impl Info {
+    /// A pod of which nothing can be read.
+    fn unknown(found: Found) -> Self {
+        Self {
+            uuid: found.uuid,
+            state: found.state,
+            status: Status::Broken,
+            meta: None,
+            cgroup: None,
+            pid: None,
+            started_ms: None,
+            record: Record::default(),
+            problem: None,
+        }
+    }
+}
+
+/// init's PID.
+fn init(dir: &Dir) -> Option<u32> {
+    String::from_utf8(dir.read(PID).ok()?).ok()?.trim().parse().ok()
+}
+
+/// When init's PID was written; before that, the file is empty.
+fn started(dir: &Dir) -> Option<u64> {
+    let stat = dir.stat(PID).ok().filter(|stat| stat.st_size > 0)?;
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).ok()?;
+    u64::try_from(stat.st_mtime * 1000 + nanoseconds / 1_000_000).ok()
 }
 
 /// An error with its causes in one line.
@@ -171,4 +222,63 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::directory::Pod;
+    use crate::pod::meta;
+
+    #[test]
+    fn many_pods_are_listed_once_each_and_oldest_first() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        let mut made = Vec::new();
+        for created_ms in 0..u64::try_from(SHARE).unwrap() * 5 / 2 {
+            let pod = Pod::create(&paths).unwrap();
+            let meta = Meta {
+                version: meta::VERSION,
+                uuid: pod.uuid(),
+                name: None,
+                created_ms,
+                previous: None,
+                pod_file_digest: None,
+                description: None,
+                apps: Vec::new(),
+                limits: Vec::new(),
+                slice: None,
+                stop_timeout_ms: 0,
+                start_timeout_ms: None,
+                for_run: false,
+                weakened: Vec::new(),
+            };
+            meta.write(pod.path()).unwrap();
+            let pod = pod.seal(&paths).unwrap();
+            let status = match created_ms % 2 {
+                0 => Status::Prepared,
+                _ => {
+                    pod.start(&paths).unwrap();
+                    Status::Exited
+                }
+            };
+            made.push((meta.uuid, status));
+        }
+        let broken = State::Run.path(&paths, made.pop().unwrap().0);
+        std::fs::write(broken.join("meta.json"), "{").unwrap();
+        let listed = all(&paths).unwrap();
+        let (last, listed) = listed.split_last().unwrap();
+        assert_eq!(last.status, Status::Broken);
+        assert!(last.problem.as_ref().unwrap().contains("meta.json"), "{last:?}");
+        let listed: Vec<_> = listed.iter().map(|pod| (pod.uuid, pod.status)).collect();
+        assert_eq!(listed, made);
+        // What cannot be read at all is still told.
+        let uuid = made.pop().unwrap().0;
+        let dir = State::Prepared.path(&paths, uuid);
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(info(&paths, Found { uuid, state: State::Prepared }).is_none());
+        std::fs::write(&dir, "").unwrap();
+        let info = info(&paths, Found { uuid, state: State::Prepared }).unwrap();
+        assert_eq!((info.status, info.problem.is_some()), (Status::Broken, true));
+    }
 }

@@ -1,6 +1,6 @@
 //! `meta.json`: what a pod directory says about itself, and `cgroup.json`: where it ran.
 
-use crate::files::{self, Durability};
+use crate::files::{self, Dir, Durability};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -118,8 +118,20 @@ impl Meta {
     /// # Errors
     /// Missing, or not of this version.
     pub fn read(dir: &Path) -> Result<Self, MetaError> {
-        let meta: Self = read(&dir.join(META))?;
-        check(&dir.join(META), meta.version)?;
+        Self::parse(dir, std::fs::read(dir.join(META)))
+    }
+
+    /// The same of an open one.
+    ///
+    /// # Errors
+    /// Missing, or not of this version.
+    pub fn read_in(dir: &Dir) -> Result<Self, MetaError> {
+        Self::parse(dir.path(), dir.read(META))
+    }
+
+    fn parse(dir: &Path, bytes: io::Result<Vec<u8>>) -> Result<Self, MetaError> {
+        let meta: Self = parse(|| dir.join(META), bytes)?;
+        check(|| dir.join(META), meta.version)?;
         Ok(meta)
     }
 
@@ -138,17 +150,24 @@ impl CgroupRecord {
     /// # Errors
     /// Not of this version.
     pub fn read(dir: &Path) -> Result<Option<Self>, MetaError> {
-        let path = dir.join(CGROUP);
-        match read::<Self>(&path) {
-            Ok(record) => {
-                check(&path, record.version)?;
-                Ok(Some(record))
-            }
-            Err(MetaError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        Self::parse(dir, std::fs::read(dir.join(CGROUP)))
+    }
+
+    /// The same of an open one.
+    ///
+    /// # Errors
+    /// Not of this version.
+    pub fn read_in(dir: &Dir) -> Result<Option<Self>, MetaError> {
+        Self::parse(dir.path(), dir.read(CGROUP))
+    }
+
+    fn parse(dir: &Path, bytes: io::Result<Vec<u8>>) -> Result<Option<Self>, MetaError> {
+        if bytes.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
         }
+        let record: Self = parse(|| dir.join(CGROUP), bytes)?;
+        check(|| dir.join(CGROUP), record.version)?;
+        Ok(Some(record))
     }
 
     /// Writes it.
@@ -160,8 +179,8 @@ impl CgroupRecord {
     }
 }
 
-fn check(path: &Path, found: u32) -> Result<(), MetaError> {
-    if found == VERSION { Ok(()) } else { Err(MetaError::Version { path: path.to_owned(), found }) }
+fn check(path: impl Fn() -> PathBuf, found: u32) -> Result<(), MetaError> {
+    if found == VERSION { Ok(()) } else { Err(MetaError::Version { path: path(), found }) }
 }
 
 /// Reads a JSON file of a pod directory.
@@ -169,13 +188,16 @@ fn check(path: &Path, found: u32) -> Result<(), MetaError> {
 /// # Errors
 /// [`MetaError::Io`] or [`MetaError::Form`].
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, MetaError> {
-    let bytes = std::fs::read(path).map_err(|source| MetaError::Io {
-        what: "read",
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| MetaError::Form { path: path.to_owned(), source })
+    parse(|| path.to_owned(), std::fs::read(path))
+}
+
+/// Makes a value of what a read gave. The path is for errors only.
+fn parse<T: DeserializeOwned>(
+    path: impl Fn() -> PathBuf,
+    bytes: io::Result<Vec<u8>>,
+) -> Result<T, MetaError> {
+    let bytes = bytes.map_err(|source| MetaError::Io { what: "read", path: path(), source })?;
+    serde_json::from_slice(&bytes).map_err(|source| MetaError::Form { path: path(), source })
 }
 
 /// Writes a JSON file of a pod directory, atomically.

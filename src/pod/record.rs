@@ -1,6 +1,7 @@
 //! The exit record of a pod, read back: how each app ended, and the pod.
 
 use super::directory::EXIT_RECORD;
+use crate::files::Dir;
 use rocket_plan::{AppExit, ExitRecord, PodExit, RecordError, decode_records};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,14 +44,26 @@ pub enum ReadError {
 /// # Errors
 /// The file cannot be read, or is damaged elsewhere than at its end.
 pub fn read(dir: &Path) -> Result<Record, ReadError> {
-    let path = dir.join(EXIT_RECORD);
-    let bytes = match std::fs::read(&path) {
+    parse(dir, std::fs::read(dir.join(EXIT_RECORD)))
+}
+
+/// The same of an open pod directory.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_in(dir: &Dir) -> Result<Record, ReadError> {
+    parse(dir.path(), dir.read(EXIT_RECORD))
+}
+
+fn parse(dir: &Path, bytes: io::Result<Vec<u8>>) -> Result<Record, ReadError> {
+    let path = || dir.join(EXIT_RECORD);
+    let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
-        Err(source) => return Err(ReadError::Io { path, source }),
+        Err(source) => return Err(ReadError::Io { path: path(), source }),
     };
-    let lines = decode_records(&bytes)
-        .map_err(|source| ReadError::Corrupt { path: path.clone(), source })?;
+    let lines =
+        decode_records(&bytes).map_err(|source| ReadError::Corrupt { path: path(), source })?;
     let mut record = Record::default();
     for (index, line) in lines.iter().enumerate() {
         match serde_json::from_str(line) {
@@ -61,7 +74,8 @@ pub fn read(dir: &Path) -> Result<Record, ReadError> {
             Ok(ExitRecord::Pod(exit)) => record.pod = Some(exit),
             // The checksum is right, so it was written so: by a newer release.
             Err(_) => {
-                return Err(ReadError::Corrupt { path, source: RecordError::Corrupt(index + 1) });
+                let source = RecordError::Corrupt(index + 1);
+                return Err(ReadError::Corrupt { path: path(), source });
             }
         }
     }
