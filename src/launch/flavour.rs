@@ -3,9 +3,10 @@
 use super::descriptors::Descriptors;
 use super::{LaunchError, failed, terminal};
 use rocket_plan::ABI;
+use rocket_sys::mount::{self, Attributes};
 use rocket_sys::spawn::{Child, Command, Program};
 use serde::Deserialize;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -199,8 +200,14 @@ impl Flavour {
         }
         let environment = environment(fds)?;
         let cwd = open_dir(pod)?;
+        // The one that lives on beside apps; the others only talk to it.
+        let file = if block_signals { Some(unwritable(&program)?) } else { None };
+        let program = match &file {
+            Some(file) => Program::Fd(file.as_fd()),
+            None => Program::Path(&program),
+        };
         Ok(run(&Command {
-            program: Program::Path(&program),
+            program,
             argv: &argv,
             envp: &environment,
             fds,
@@ -208,6 +215,17 @@ impl Flavour {
             block_signals,
         }))
     }
+}
+
+/// A program in a read-only mount of its own. Whoever comes by a process's `/proc/PID/exe` comes by
+/// the mount it was executed from: an app that is made to execute init's program, or takes it from a
+/// process that has not executed another one yet, cannot write there, whoever owns the file
+/// (CVE-2019-5736).
+fn unwritable(program: &CStr) -> Result<OwnedFd, LaunchError> {
+    let mounted = mount::open_tree_path(program, false).map_err(failed("find stage1"))?;
+    let attributes = Attributes { read_only: true, ..Attributes::default() };
+    mount::restrict(mounted.as_fd(), attributes, false).map_err(failed("protect stage1"))?;
+    Ok(mounted)
 }
 
 /// The pod's UUID, for people who read process lists; `run` itself ignores it.

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod prepare;
 pub mod record;
 mod resources;
+pub mod seccomp;
 pub mod snapshot;
 pub mod sources;
 mod surface;

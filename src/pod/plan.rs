@@ -2,8 +2,9 @@
 
 use super::accounts::Ids;
 use super::etc::{self, EtcFile, HostFiles};
-use super::isolators::{self, CapabilityWish};
+use super::isolators::{self, Wishes};
 use super::limits::{self, Disk, Enforcement};
+use super::seccomp::SeccompError;
 use super::sources::{Origin, Source};
 use super::surface;
 use rocket_plan::{
@@ -35,12 +36,10 @@ pub struct Image {
     pub stop_signal: Option<i32>,
     /// Paths it wants a volume at: mount point name, path, read-only.
     pub mount_points: Vec<(String, String, bool)>,
-    /// What it wants of its capabilities.
-    pub capabilities: CapabilityWish,
+    /// What its isolators ask for.
+    pub wishes: Wishes,
     /// Its resource isolators: name and value.
     pub resources: Vec<(String, serde_json::Value)>,
-    /// Isolators this release does not act on, by name.
-    pub other_isolators: Vec<String>,
     /// Whether it has an `/etc/hosts` of its own.
     pub has_hosts: bool,
 }
@@ -161,6 +160,15 @@ pub enum PlanError {
     /// `--strict`, and something is not enforced.
     #[error("not everything that pod file and images ask for can be enforced: {}", .0.join("; "))]
     Strict(Vec<String>),
+    /// No filter for system calls can be made.
+    #[error("app {app:?}")]
+    Seccomp {
+        /// The app.
+        app: String,
+        /// Why not.
+        #[source]
+        source: SeccompError,
+    },
     /// What the pod file asks is not there yet.
     #[error("{0}")]
     Unsupported(String),
@@ -253,6 +261,12 @@ fn weakened(pod: &PodFile) -> Vec<String> {
         if !app.security.no_new_privileges {
             list.push(format!("app.{}.security.no-new-privileges = false", app.name));
         }
+        let seccomp = match app.security.seccomp {
+            file::Seccomp::Default => continue,
+            file::Seccomp::Image => "image",
+            file::Seccomp::None => "none",
+        };
+        list.push(format!("app.{}.security.seccomp = {seccomp:?}", app.name));
     }
     list
 }
@@ -303,7 +317,9 @@ fn app_plan(
         })
         .collect();
     let mounts = super::mounts::mounts(input, app, etc, sources, dirs)?;
-    let (capabilities, mut isolators) = isolators::decide(app);
+    let isolators::Decided { capabilities, seccomp, oom_score_adj, mut isolators } =
+        isolators::decide(app)
+            .map_err(|source| PlanError::Seccomp { app: name.clone(), source })?;
     let (limits, not_files) = limits::of_app(input, app)?;
     isolators.changed.extend(not_files.changed);
     isolators.ignored.extend(not_files.ignored);
@@ -324,9 +340,9 @@ fn app_plan(
         capabilities,
         securebits: 0,
         no_new_privileges: app.app.security.no_new_privileges,
-        seccomp: None,
+        seccomp,
         rlimits: Vec::new(),
-        oom_score_adj: Some(0),
+        oom_score_adj: Some(oom_score_adj),
         root: RootPlan { lowers, upper, read_only: app.app.security.read_only },
         mounts,
         devices,

@@ -5,7 +5,7 @@
 
 use super::accounts::{self, AccountError, Database, Groups, Ids, Wanted};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
-use super::isolators;
+use super::isolators::{self, IsolatorError, Wishes};
 use super::limits::{Disk, Enforcement};
 use super::manifest;
 use super::meta::{self, AppMeta, Meta, MetaError};
@@ -78,6 +78,15 @@ pub enum PrepareError {
         /// Which.
         #[source]
         source: AccountError,
+    },
+    /// An isolator of the image.
+    #[error("app {app:?}: its image is not usable")]
+    Isolator {
+        /// The app.
+        app: String,
+        /// What is wrong.
+        #[source]
+        source: IsolatorError,
     },
     /// The plan is impossible.
     #[error(transparent)]
@@ -344,7 +353,9 @@ fn resolve(
     };
     let ids = accounts::resolve(&user, group.as_ref(), &groups, &view)
         .map_err(|source| PrepareError::Account { app: app.name.clone(), source })?;
-    let image = plan_image(paths, &stored, &section, &view);
+    let wishes = isolators::wishes(&section.isolators)
+        .map_err(|source| PrepareError::Isolator { app: app.name.clone(), source })?;
+    let image = plan_image(paths, &stored, &section, &view, wishes);
     let file_environment = environment::environment_files(&app.environment_files)?;
     let io_devices = io_disks(&app.limits);
     Ok(Resolved { stored, image, ids, file_environment, io_devices })
@@ -355,8 +366,8 @@ fn plan_image(
     stored: &StoredImage,
     app: &ImageApp,
     view: &StackedImage<'_>,
+    wishes: Wishes,
 ) -> Image {
-    let (capabilities, other_isolators) = isolators::wishes(&app.isolators);
     // An OCI volume only says that data lives there: the app's own upper directory holds it.
     let mount_points = match stored.id.digest().algo() {
         crate::image::Algo::Sha512 => app
@@ -381,14 +392,13 @@ fn plan_image(
         working_directory: app.working_directory.clone(),
         stop_signal: stored.manifest.stop_signal().and_then(signal_number),
         mount_points,
-        capabilities,
+        wishes,
         resources: app
             .isolators
             .iter()
             .map(|isolator| (isolator.name.to_string(), isolator.value.clone()))
             .filter(|(name, _)| resources::NAMES.contains(&name.as_str()))
             .collect(),
-        other_isolators,
         has_hosts: view.exists("/etc/hosts"),
     }
 }

@@ -166,10 +166,12 @@ impl Default for AppSecurity {
 }
 
 /// `seccomp`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seccomp {
     /// The allow-list rocket ships.
     Default,
-    /// Another profile, as written.
-    Named(String),
+    /// What the image asks for, where it asks for anything.
+    Image,
+    /// No filter at all.
+    None,
 }

@@ -26,7 +26,6 @@ const NOT_YET: &[(&str, Refuse)] = &[
     ("app.*.ready", AllBut(&["exec"])),
     ("app.*.health", Key),
     ("app.*.credentials", NotEmpty),
-    ("app.*.security.seccomp", AllBut(&["default"])),
     ("app.*.security.devices", NotEmpty),
     ("volume.*.idmap", When(false)),
     ("port.*.listen", NotEmpty),

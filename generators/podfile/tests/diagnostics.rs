@@ -276,7 +276,6 @@ fn what_is_not_supported_is_named() {
         ("ready = \"notify\"", "4:9", "app.web.ready = \"notify\""),
         ("ready = { tcp = 80 }", "4:9", "this app.web.ready"),
         ("health = { tcp = 80 }", "4:10", "app.web.health"),
-        ("security.seccomp = \"unconfined\"", "4:20", "app.web.security.seccomp = \"unconfined\""),
         ("security.devices = [\"/dev/fuse\"]", "4:20", "app.web.security.devices"),
         ("[credentials]\nx = { set = \"1\" }", "4:1", "credentials"),
         ("[unit]\nmachine = true", "5:11", "unit.machine = true"),

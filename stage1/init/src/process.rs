@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rocket_plan::AppPlan;
 use rocket_sys::caps::{self, CapSet, ThreadSets};
 use rocket_sys::clone::exit_now;
+use rocket_sys::proc::Arguments;
 use rocket_sys::{fds, proc, signal, tty};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -36,8 +37,8 @@ pub fn set_oom_score(procfs: BorrowedFd<'_>, score: Option<i32>) -> Result<()> {
     }
 }
 
-/// Turns the caller, already in its namespaces and root, into the app's user with its limits and
-/// privileges. `work` is made the working directory first, while every directory can be entered.
+/// Gives the caller, already in its namespaces and root, the app's session, streams and limits. `work` is
+/// made the working directory now, while every directory can be entered.
 pub fn restrict(app: &AppPlan, work: &str, stdio: Stdio<'_>) -> Result<()> {
     proc::new_session().context(|| "start".to_owned())?;
     if stdio.terminal {
@@ -56,10 +57,17 @@ pub fn restrict(app: &AppPlan, work: &str, stdio: Stdio<'_>) -> Result<()> {
         proc::set_rlimit(&limit.resource, limit.soft, limit.hard)
             .context(|| format!("app {}", app.name))?;
     }
-    privileges(app).map_err(|f| Failure::new(f.code, format!("app {}: {}", app.name, f.text)))
+    Ok(())
 }
 
-fn privileges(app: &AppPlan) -> Result<()> {
+/// What is left to do at the very end.
+struct Last {
+    sets: ThreadSets,
+    ambient: CapSet,
+}
+
+/// Takes the app's user and capabilities, but for those that installing a filter needs.
+fn privileges(app: &AppPlan) -> Result<Last> {
     let say = || "set privileges".to_owned();
     let set = |names: &[String]| {
         CapSet::from_names(names.iter().map(String::as_str))
@@ -68,42 +76,48 @@ fn privileges(app: &AppPlan) -> Result<()> {
     // What this host's rocket does not have itself it cannot give.
     let have = caps::get().context(say)?.permitted;
     let want = &app.capabilities;
-    let final_sets = ThreadSets {
+    let sets = ThreadSets {
         effective: set(&want.effective)?.intersection(have),
         permitted: set(&want.permitted)?.intersection(have),
         inheritable: set(&want.inheritable)?.intersection(have),
     };
     let ambient = set(&want.ambient)?.intersection(have);
-    // Without no-new-privileges only CAP_SYS_ADMIN may install a filter: before it is dropped.
-    if !app.no_new_privileges {
-        filter(app)?;
-    }
     caps::limit_bounding(set(&want.bounding)?).context(say)?;
     caps::keep_over_setuid(true).context(say)?;
     proc::set_ids(app.uid, app.gid, &app.groups).context(say)?;
     // The change of uid has emptied the effective set; securebits need CAP_SETPCAP once more.
-    let all = ThreadSets { effective: have, permitted: have, inheritable: final_sets.inheritable };
+    let all = ThreadSets { effective: have, permitted: have, inheritable: sets.inheritable };
     caps::set(all).context(say)?;
     caps::set_securebits(app.securebits).context(say)?;
-    caps::set(final_sets).context(say)?;
-    caps::set_ambient(ambient).context(say)?;
+    let last = Last { sets, ambient };
     if app.no_new_privileges {
+        last.apply()?;
         caps::set_no_new_privileges().context(say)?;
-        filter(app)?;
     }
-    Ok(())
+    Ok(last)
 }
 
-fn filter(app: &AppPlan) -> Result<()> {
-    match &app.seccomp {
-        Some(filter) => rocket_sys::seccomp::install(&filter.program)
-            .context(|| "install the system call filter".to_owned()),
-        None => Ok(()),
+impl Last {
+    fn apply(&self) -> Result<()> {
+        let say = || "set privileges".to_owned();
+        caps::set(self.sets).context(say)?;
+        caps::set_ambient(self.ambient).context(say)
     }
 }
 
-/// Turns the caller into the program; returns only what went wrong, explained.
-pub fn exec(argv: &[String], environment: &[String]) -> Failure {
+/// Installs the filter. Without no-new-privileges only CAP_SYS_ADMIN may do so: then the
+/// capabilities are dropped after it, and a plan's filter must allow that.
+fn filter(app: &AppPlan, last: &Last) -> Result<()> {
+    if let Some(filter) = &app.seccomp {
+        rocket_sys::seccomp::install(&filter.program)
+            .context(|| "install the system call filter".to_owned())?;
+    }
+    if app.no_new_privileges { Ok(()) } else { last.apply() }
+}
+
+/// Takes the app's user and privileges and turns the caller into the program; returns only what went
+/// wrong, explained.
+pub fn exec(app: &AppPlan, argv: &[String], environment: &[String]) -> Failure {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
     let (argv_c, envp) = match (strings(argv), strings(environment)) {
         (Ok(argv), Ok(envp)) => (argv, envp),
@@ -112,25 +126,44 @@ pub fn exec(argv: &[String], environment: &[String]) -> Failure {
     let Some(program) = argv.first().filter(|p| !p.is_empty()) else {
         return Failure::new(CANNOT_EXECUTE, "no program to run");
     };
+    let arguments = Arguments::new(&argv_c, &envp);
     signal::reset_handlers();
     if let Err(e) = signal::unblock_all() {
         return Failure::rocket(e.to_string());
     }
+    let of_app = |f: Failure| Failure::new(f.code, format!("app {}: {}", app.name, f.text));
+    let last = match privileges(app) {
+        Ok(last) => last,
+        Err(failure) => return of_app(failure),
+    };
     let path = environment.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
-    let mut refused = None;
+    let missing = || Failure::new(NOT_FOUND, format!("{program}: no such program in PATH={path}"));
+    // Looked for before the filter is there, which may allow little more than an exec.
+    let mut names = Vec::new();
     for candidate in candidates(program, path) {
         let Ok(name) = c_string(&candidate) else { continue };
-        let error = proc::exec(&name, &argv_c, &envp);
-        let failure = diagnose::explain(&candidate, &error);
+        let gone = || rustix::fs::access(&name, rustix::fs::Access::EXISTS) == Err(Errno::NOENT);
+        if program.contains('/') || !gone() {
+            names.push((candidate, name));
+        }
+    }
+    if names.is_empty() {
+        return missing();
+    }
+    if let Err(failure) = filter(app, &last) {
+        return of_app(failure);
+    }
+    let mut refused = None;
+    for (candidate, name) in &names {
+        let error = arguments.exec(name);
+        let failure = diagnose::explain(candidate, &error);
         if failure.code != NOT_FOUND {
             refused.get_or_insert(failure);
         } else if program.contains('/') {
             return failure;
         }
     }
-    refused.unwrap_or_else(|| {
-        Failure::new(NOT_FOUND, format!("{program}: no such program in PATH={path}"))
-    })
+    refused.unwrap_or_else(missing)
 }
 
 /// Where a program may be: itself if it has a slash, else in each absolute directory of `PATH`.

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::io;
+use std::marker::PhantomData;
 
 use crate::error::{Error, Result};
 
@@ -141,15 +142,30 @@ pub fn set_hostname(name: &str) -> Result<()> {
     rustix::system::sethostname(name.as_bytes()).map_err(|e| Error::new("sethostname", name, e))
 }
 
-/// Turns the calling process into another program; returns only the error.
-pub fn exec(program: &CStr, argv: &[CString], envp: &[CString]) -> io::Error {
-    let argv = pointers(argv);
-    let envp = pointers(envp);
-    // SAFETY: both arrays end with a null pointer and, like their strings, live over the call.
-    unsafe {
-        libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr());
+/// Arguments and environment of a program, in the form the kernel takes: made beforehand, so that the
+/// exec itself is one system call and needs no memory.
+#[derive(Debug)]
+pub struct Arguments<'a> {
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    lives: PhantomData<&'a CString>,
+}
+
+impl<'a> Arguments<'a> {
+    /// Of these strings.
+    pub fn new(argv: &'a [CString], envp: &'a [CString]) -> Self {
+        Self { argv: pointers(argv), envp: pointers(envp), lives: PhantomData }
     }
-    io::Error::last_os_error()
+
+    /// Turns the calling process into the program; returns only the error.
+    pub fn exec(&self, program: &CStr) -> io::Error {
+        // SAFETY: both arrays end with a null pointer and, like their strings, which are borrowed,
+        // live over the call.
+        unsafe {
+            libc::execve(program.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr());
+        }
+        io::Error::last_os_error()
+    }
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {

@@ -6,6 +6,7 @@ mod failed;
 mod foreground;
 mod leaks;
 mod life;
+mod syscalls;
 mod systemd;
 mod terminal;
 mod triggers;

@@ -242,14 +242,13 @@ fn security(section: &Section<'_>, name: &str) -> AppSecurity {
     let Some(keys) = section.section("security", &title, grammar::APP_SECURITY) else {
         return AppSecurity::default();
     };
-    let seccomp = keys.text("seccomp", |text| {
-        Ok(if text == "default" { Seccomp::Default } else { Seccomp::Named(text.to_owned()) })
-    });
+    let seccomp =
+        [("default", Seccomp::Default), ("image", Seccomp::Image), ("none", Seccomp::None)];
     AppSecurity {
         capabilities: capabilities(&keys),
         no_new_privileges: keys.boolean("no-new-privileges", true),
         read_only: keys.boolean("read-only", false),
-        seccomp: seccomp.unwrap_or(Seccomp::Default),
+        seccomp: keys.choice("seccomp", &seccomp).unwrap_or(Seccomp::Default),
         devices: keys.list("devices", |text| Ok(text.to_owned())).unwrap_or_default(),
     }
 }
