@@ -8,7 +8,7 @@ use crate::pod::directory::{Pod, Prepared};
 use crate::pod::limits::Enforcement;
 use crate::pod::name::{self, NameError, NameLock, PodName};
 use crate::pod::prepare::{self, PrepareError, Request};
-use rocket_podfile::{Diagnostic, LoadError, PodFile};
+use rocket_podfile::{Diagnostic, LoadError, Loaded, PodFile};
 use std::path::PathBuf;
 
 /// Options that say which pod.
@@ -111,8 +111,7 @@ impl PodInput {
         };
         if let Some(name) = &self.pod {
             PodName::new(name)?;
-            let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
-            let loaded = rocket_podfile::load(&dirs, name).map_err(|e| load_failure(e, name))?;
+            let loaded = load(name).map_err(|e| load_failure(e, name))?;
             let name = Some(name.clone());
             let digest = Some(loaded.digest);
             return Ok(new(loaded.pod, digest, vec![], name));
@@ -234,7 +233,8 @@ fn name_failure(error: NameError) -> Failure {
     }
 }
 
-fn prepare_failure(error: PrepareError) -> Failure {
+/// Why a pod cannot be, with what to do about it.
+pub fn prepare_failure(error: PrepareError) -> Failure {
     let hint = match &error {
         PrepareError::Reference { source, .. } => Some(source.hint().to_owned()),
         PrepareError::Image { image, source, .. }
@@ -254,7 +254,14 @@ fn prepare_failure(error: PrepareError) -> Failure {
     }
 }
 
-fn load_failure(error: LoadError, name: &str) -> Failure {
+/// Reads the pod file of this name in the search path, with its drop-ins.
+pub fn load(name: &str) -> Result<Loaded, LoadError> {
+    let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
+    rocket_podfile::load(&dirs, name)
+}
+
+/// What is wrong with a pod file, all of it.
+pub fn load_failure(error: LoadError, name: &str) -> Failure {
     match error {
         LoadError::Invalid(list) => {
             diagnostics(&list, &format!("the pod file {name} is not valid"), true)

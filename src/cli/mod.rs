@@ -6,6 +6,7 @@ pub mod config;
 pub mod detail;
 pub mod enter;
 pub mod error;
+pub mod explain;
 pub mod export;
 pub mod fetch;
 pub mod gc;
@@ -80,6 +81,8 @@ pub enum Command {
     CatManifest(cat_manifest::CatManifestArgs),
     /// Make an image of what an app has made of its root.
     Export(export::ExportArgs),
+    /// Explain what a pod is to its apps and to the host, and how exposed it leaves the host.
+    Explain(explain::ExplainArgs),
     /// Remove pods that do not run.
     Rm(gc::RmArgs),
     /// Remove what dead pods left.
@@ -143,6 +146,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Enter(args) => enter::run(&paths, args),
         Command::CatManifest(args) => cat_manifest::run(&paths, &args),
         Command::Export(args) => export::run(&paths, &args),
+        Command::Explain(args) => explain::run(&paths, &args),
         Command::Rm(args) => gc::rm(&paths, &args),
         Command::Gc(args) => gc::gc(&paths, &config, &args),
         Command::Lint(args) => lint::run(&paths, &args),

@@ -8,6 +8,8 @@ pub mod control;
 pub mod directory;
 mod environment;
 pub mod etc;
+pub mod explain;
+pub mod foresee;
 pub mod gc;
 pub mod isolators;
 pub mod life;

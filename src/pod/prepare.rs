@@ -5,6 +5,7 @@
 
 use super::accounts::{self, AccountError, Database, Groups, Ids, Wanted};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
+use super::explain::UnitView;
 use super::isolators::{self, IsolatorError, Wishes};
 use super::limits::{Disk, Enforcement};
 use super::manifest;
@@ -127,12 +128,12 @@ pub(super) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error
 }
 
 /// One app's findings on this host.
-struct Resolved {
+pub(super) struct Resolved {
     stored: StoredImage,
-    image: Image,
-    ids: Ids,
-    file_environment: Vec<(String, String)>,
-    io_devices: Vec<Disk>,
+    pub(super) image: Image,
+    pub(super) ids: Ids,
+    pub(super) file_environment: Vec<(String, String)>,
+    pub(super) io_devices: Vec<Disk>,
 }
 
 /// Prepares the pod and leaves it locked.
@@ -144,15 +145,8 @@ pub fn prepare(
     store: &Store,
     request: &Request<'_>,
 ) -> Result<Pod<Prepared>, PrepareError> {
-    let references = request
-        .pod
-        .apps
-        .iter()
-        .map(|app| {
-            let wrong = |source| PrepareError::Reference { app: app.name.clone(), source };
-            app.image.parse().map_err(wrong)
-        })
-        .collect::<Result<Vec<Reference>, _>>()?;
+    let references =
+        request.pod.apps.iter().map(reference).collect::<Result<Vec<Reference>, _>>()?;
     // Held until the pod directory names its layers, so that no gc takes them meanwhile.
     let first = request.pod.apps.first().map_or("", |app| app.name.as_str());
     let _lock = store.lock_shared().map_err(|source| PrepareError::Image {
@@ -244,12 +238,7 @@ fn meta(
         image_id: found.image.id.clone(),
         layers: found.image.layers.iter().map(|(digest, _)| digest.clone()).collect(),
     });
-    let milliseconds = |span: file::TimeSpan| match span {
-        file::TimeSpan::Finite(time) => Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-        file::TimeSpan::Infinity => None,
-    };
-    // A transient unit takes numbers only; a start from the template reads the drop-in instead.
-    let limits = request.pod.limits.resolved(crate::host::totals()).unit_properties();
+    let unit = unit_view(request.pod);
     Meta {
         version: meta::VERSION,
         uuid: pod.uuid(),
@@ -259,12 +248,28 @@ fn meta(
         pod_file_digest: request.digest.clone(),
         description: request.pod.description.clone(),
         apps: apps.collect(),
-        limits: limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        slice: request.pod.unit.slice.clone(),
-        stop_timeout_ms: milliseconds(request.pod.stop_timeout()).unwrap_or(u64::MAX),
-        start_timeout_ms: milliseconds(request.pod.unit.start_timeout),
+        limits: unit.limits,
+        slice: unit.slice,
+        stop_timeout_ms: unit.stop_timeout_ms.unwrap_or(u64::MAX),
+        start_timeout_ms: unit.start_timeout_ms,
         for_run: request.for_run,
         weakened: output.weakened.clone(),
+    }
+}
+
+/// What systemd is told about the pod.
+pub(super) fn unit_view(pod: &PodFile) -> UnitView {
+    let milliseconds = |span: file::TimeSpan| match span {
+        file::TimeSpan::Finite(time) => Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        file::TimeSpan::Infinity => None,
+    };
+    // A transient unit takes numbers only; a start from the template reads the drop-in instead.
+    let limits = pod.limits.resolved(crate::host::totals()).unit_properties();
+    UnitView {
+        limits: limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        slice: pod.unit.slice.clone(),
+        stop_timeout_ms: milliseconds(pod.stop_timeout()),
+        start_timeout_ms: milliseconds(pod.unit.start_timeout),
     }
 }
 
@@ -316,7 +321,13 @@ fn own(path: &Path, uid: u32, gid: u32, mode: u32) -> Result<(), PrepareError> {
         .map_err(io_error("set the mode of", path))
 }
 
-fn resolve(
+/// The image an app names.
+pub(super) fn reference(app: &file::App) -> Result<Reference, PrepareError> {
+    let wrong = |source| PrepareError::Reference { app: app.name.clone(), source };
+    app.image.parse().map_err(wrong)
+}
+
+pub(super) fn resolve(
     paths: &Paths,
     store: &Store,
     app: &file::App,
@@ -439,7 +450,8 @@ impl Database for StackedImage<'_> {
     }
 }
 
-fn io_disks(limits: &file::Limits) -> Vec<Disk> {
+/// The disks of `io-max`, in order.
+pub(super) fn io_disks(limits: &file::Limits) -> Vec<Disk> {
     let disk = |max: &file::IoMax| disk_of(Path::new(&max.path)).map_err(|e| e.to_string());
     limits.io_max.iter().map(disk).collect()
 }

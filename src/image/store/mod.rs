@@ -150,6 +150,15 @@ impl Store {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// Opens a store that is there already; makes nothing.
+    pub fn open_existing(dir: &Path) -> Result<Option<Self>, ImageError> {
+        match read_limited(&dir.join("version"))? {
+            Some(text) if text == VERSION_FILE.as_bytes() => Ok(Some(Self { dir: dir.to_owned() })),
+            Some(_) => Self::open(dir).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The store's directory.
     pub fn dir(&self) -> &Path {
         &self.dir

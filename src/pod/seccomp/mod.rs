@@ -35,6 +35,11 @@ impl Machine {
         }
     }
 
+    /// The one of this name in a plan.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::X86_64, Self::Aarch64].into_iter().find(|machine| machine.name() == name)
+    }
+
     /// As the plan has it.
     pub fn name(self) -> &'static str {
         match self {
@@ -54,6 +59,22 @@ pub enum Mode {
     Image,
     /// No filter.
     None,
+}
+
+/// Every call that a machine has: name and number.
+pub fn calls(machine: Machine) -> impl Iterator<Item = (&'static str, u32)> {
+    table::calls().filter_map(move |call| Some((call.name, call.number(machine)?)))
+}
+
+/// The groups of rocket's list that hang on a capability: name, capability, calls.
+pub fn conditional_groups()
+-> impl Iterator<Item = (&'static str, &'static str, impl Iterator<Item = &'static str>)> {
+    default::GROUPS.iter().filter_map(|group| match group.standing {
+        default::Standing::Needs(capability) => {
+            Some((group.name, capability, group.calls.split_ascii_whitespace()))
+        }
+        _ => None,
+    })
 }
 
 /// Why there is no filter.
