@@ -1,6 +1,7 @@
 //! From a reference to a stored image: read, unpack in the sandbox, compare digests, vouch, store.
 
 mod aci;
+mod ahead;
 mod oci;
 
 use crate::image::digest::{Algo, Digest};
@@ -110,12 +111,12 @@ fn open_regular(path: &Path) -> Result<(File, u64), ImageError> {
 /// it on the way: what the worker will say about these bytes is not needed for knowing them.
 fn copy_in(
     algo: Algo,
-    source: &mut File,
+    source: &mut impl std::io::Read,
     from: &Path,
     to: &Path,
 ) -> Result<(File, Digest), ImageError> {
     use crate::image::digest::Hasher;
-    use std::io::{Read, Write};
+    use std::io::Write;
     let mut copy = File::create_new(to).map_err(|e| ImageError::io("make", to, e))?;
     let mut hasher = Hasher::new(algo);
     let mut buffer = vec![0; 256 << 10];

@@ -1,5 +1,6 @@
 //! An OCI image from a layout directory.
 
+use super::ahead::{Ahead, Flush, Stoppable};
 use super::{Fetch, copy_in};
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
@@ -13,6 +14,7 @@ use crate::image::unpack::{self, Compression, Kind, Source};
 use crate::image::view;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// More layers than overlayfs stacks.
 const MAX_LAYERS: usize = 500;
@@ -26,11 +28,21 @@ struct Unpacked {
 
 /// One layer as the manifest lists it.
 struct Wanted<'a> {
+    /// Its place, from the bottom.
+    index: usize,
     descriptor: &'a Descriptor,
+    blob: Digest,
     compression: Compression,
     diff_id: &'a Digest,
     /// Identity of this layer over all those below.
     chain: Digest,
+}
+
+impl Wanted<'_> {
+    /// Where its blob is copied to.
+    fn copy(&self, temp: &TempDir) -> PathBuf {
+        temp.path().join(format!("blob-{}", self.index))
+    }
 }
 
 impl Fetch<'_> {
@@ -45,12 +57,7 @@ impl Fetch<'_> {
         let _shared = self.store.lock_shared()?;
         let temp = self.store.temp()?;
         let wanted = wanted(&layout, &found.manifest.layers, &found.config.rootfs.diff_ids)?;
-        let mut done: Vec<Unpacked> = Vec::new();
-        for (index, layer) in wanted.iter().enumerate() {
-            let what = format!("layer {}/{}", index + 1, wanted.len());
-            let unpacked = self.layer(&layout, &temp, layer, &done, &what)?;
-            done.push(unpacked);
-        }
+        let done = self.layers(&layout, &temp, &wanted)?;
         let stack: Vec<Layer> = done
             .iter()
             .rev()
@@ -92,52 +99,102 @@ impl Fetch<'_> {
         self.store(&temp, image)
     }
 
-    /// Brings one layer: from the store, or unpacked against those below it.
-    fn layer(
+    /// Brings every layer, bottom first. While one is unpacked the next one's blob is copied.
+    fn layers(
         &mut self,
         layout: &Layout,
         temp: &TempDir,
-        wanted: &Wanted<'_>,
-        below: &[Unpacked],
-        what: &str,
-    ) -> Result<Unpacked, ImageError> {
-        let blob_digest = layout.digest(wanted.descriptor)?;
-        let stored = match self.store.layer(&wanted.chain)? {
+        wanted: &[Wanted<'_>],
+    ) -> Result<Vec<Unpacked>, ImageError> {
+        let stored =
+            wanted.iter().map(|layer| self.stored(layer)).collect::<Result<Vec<_>, _>>()?;
+        let missing = wanted.iter().zip(&stored).filter(|(_, stored)| stored.is_none());
+        let missing: Vec<&Wanted<'_>> = missing.map(|(layer, _)| layer).collect();
+        let (stop, dir) = (AtomicBool::new(false), self.store.dir().to_owned());
+        std::thread::scope(|threads| {
+            let (flush, flushing) = Flush::start(threads, &dir);
+            let done: Result<Vec<Unpacked>, ImageError> = std::thread::scope(|copying| {
+                let copy = |layer: &Wanted<'_>| {
+                    let (file, path) = layout.open_blob(layer.descriptor)?;
+                    let mut file = Stoppable { file, stop: &stop, flush: &flush };
+                    copy_in(layer.blob.algo(), &mut file, &path, &layer.copy(temp))
+                };
+                let ahead = Ahead::start(copying, &stop, missing, copy);
+                let mut done: Vec<Unpacked> = Vec::new();
+                for (layer, stored) in wanted.iter().zip(stored) {
+                    let unpacked = match stored {
+                        Some(key) => Unpacked {
+                            dir: self.store.layer_dir(&key),
+                            layer: NewLayer { key, fresh: None },
+                            blob: (layer.blob.clone(), None),
+                        },
+                        None => {
+                            let name = format!(
+                                "{} layer {}/{}",
+                                layout.name(),
+                                layer.index + 1,
+                                wanted.len()
+                            );
+                            self.layer(&name, temp, layer, &done, &ahead, &flush)?
+                        }
+                    };
+                    done.push(unpacked);
+                }
+                Ok(done)
+            });
+            drop(flush);
+            let flushed = flushing.finish();
+            let done = done?;
+            flushed?;
+            Ok(done)
+        })
+    }
+
+    /// The key under which the store has a layer, if it has both it and its blob.
+    fn stored(&self, wanted: &Wanted<'_>) -> Result<Option<Digest>, ImageError> {
+        let key = match self.store.layer(&wanted.chain)? {
             Some(_) => Some(wanted.chain.clone()),
             None => {
                 self.store.layer(wanted.diff_id)?.filter(|l| l.self_contained).map(|l| l.diff_id)
             }
         };
-        let have_blob = self.store.blob_path(&blob_digest).exists();
-        if let Some(key) = stored
-            && have_blob
-        {
-            let dir = self.store.layer_dir(&key);
-            let layer = NewLayer { key, fresh: None };
-            return Ok(Unpacked { layer, dir, blob: (blob_digest, None) });
-        }
-        let (mut file, path) = layout.open_blob(wanted.descriptor)?;
-        let copy_path = temp.path().join(format!("blob-{}", below.len()));
-        let name = format!("{} {what}", layout.name());
-        let (copy, found) = copy_in(blob_digest.algo(), &mut file, &path, &copy_path)?;
-        expect(&name, "blob", &blob_digest, &found)?;
-        let target = temp.dir(&format!("layer-{}", below.len()))?;
+        Ok(key.filter(|_| self.store.blob_path(&wanted.blob).exists()))
+    }
+
+    /// Brings one layer that is not in the store: unpacked against those below it.
+    fn layer(
+        &mut self,
+        name: &str,
+        temp: &TempDir,
+        wanted: &Wanted<'_>,
+        below: &[Unpacked],
+        ahead: &Ahead<'_>,
+        flush: &Flush,
+    ) -> Result<Unpacked, ImageError> {
+        let (copy, found) = ahead.next()?;
+        expect(name, "blob", &wanted.blob, &found)?;
+        let target = temp.dir(&format!("layer-{}", wanted.index))?;
         let lowers: Vec<PathBuf> = below.iter().map(|l| l.dir.clone()).collect();
         let size = wanted.descriptor.size;
         let source = Source {
-            name: &name,
+            name,
             file: &copy,
             size,
             kind: Kind::Layer,
             compression: Some(wanted.compression),
             hash: wanted.diff_id.algo(),
         };
-        let reporter = &mut *self.reporter;
-        let mut progress = |done| reporter.progress(&name, done, size);
+        let (reporter, mut before) = (&mut *self.reporter, 0);
+        let mut progress = |done: u64| {
+            // At least so much is written, and mostly about twice.
+            flush.wrote(done.saturating_sub(before));
+            before = done;
+            reporter.progress(name, done, size);
+        };
         let report = unpack::unpack(&source, &target, &lowers, &mut progress)?;
-        expect(&name, "uncompressed layer", wanted.diff_id, &report.content)?;
+        expect(name, "uncompressed layer", wanted.diff_id, &report.content)?;
         unpack::finish(&target)?;
-        self.tell(&name, &report);
+        self.tell(name, &report);
         let key = if report.self_contained { wanted.diff_id } else { &wanted.chain };
         let record = LayerRecord {
             version: VERSION,
@@ -147,7 +204,8 @@ impl Fetch<'_> {
             bytes: report.bytes,
         };
         let layer = NewLayer { key: key.clone(), fresh: Some((target.clone(), record)) };
-        let blob = (blob_digest, (!have_blob).then_some(copy_path));
+        let have_blob = self.store.blob_path(&wanted.blob).exists();
+        let blob = (wanted.blob.clone(), (!have_blob).then(|| wanted.copy(temp)));
         Ok(Unpacked { layer, dir: target, blob })
     }
 
@@ -202,7 +260,7 @@ fn wanted<'a>(
     }
     let mut chain: Option<Digest> = None;
     let mut out = Vec::new();
-    for (descriptor, diff_id) in layers.iter().zip(diff_ids) {
+    for (index, (descriptor, diff_id)) in layers.iter().zip(diff_ids).enumerate() {
         let media_type = &descriptor.media_type;
         let compression = layer_compression(media_type).ok_or_else(|| {
             layout.bad(format!("layers of the media type {media_type:?} are not supported"))
@@ -215,7 +273,8 @@ fn wanted<'a>(
             }
         };
         chain = Some(next.clone());
-        out.push(Wanted { descriptor, compression, diff_id, chain: next });
+        let blob = layout.digest(descriptor)?;
+        out.push(Wanted { index, descriptor, blob, compression, diff_id, chain: next });
     }
     Ok(out)
 }
