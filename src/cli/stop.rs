@@ -146,7 +146,11 @@ fn stop_one(paths: &Paths, word: &str, force: bool) -> Result<(), Failure> {
     }
     // systemd is asked, so that it knows that the stop was meant and does not start it again.
     if let Some(unit) = service {
-        bus::unit_job(Verb::Stop, &unit).map_err(Failure::new)?;
+        match bus::unit_job(Verb::Stop, &unit) {
+            // A transient unit is collected as soon as its processes are gone.
+            Err(error) if error.no_such_unit() => {}
+            done => done.map_err(Failure::new)?,
+        }
     }
     wait_dead(paths, found, &dir)
 }

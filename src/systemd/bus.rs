@@ -40,6 +40,16 @@ pub enum BusError {
     },
 }
 
+impl BusError {
+    /// Whether systemd knows no unit of that name, or no longer.
+    pub fn no_such_unit(&self) -> bool {
+        let Self::Call { source: zbus::Error::MethodError(name, _, _), .. } = self else {
+            return false;
+        };
+        name.as_str() == "org.freedesktop.systemd1.NoSuchUnit"
+    }
+}
+
 #[allow(missing_docs)] // generated; the methods are systemd's own
 mod proxy {
     use zbus::{OwnedObjectPath, Variant};
