@@ -271,9 +271,16 @@ fn make_ready(
 
 /// A pod without cgroups has no leaves, and a limit that cannot be enforced fails it.
 fn without_cgroup(plan: &mut PodPlan) -> Result<(), LaunchError> {
-    let all = plan.limits.iter().chain(plan.apps.iter().flat_map(|app| &app.limits));
-    let needed: Vec<&str> =
-        all.filter(|limit| limit.required).map(|limit| limit.name.as_str()).collect();
+    let of_pod = plan.limits.iter().map(|limit| (limit, "the pod".to_owned()));
+    let of_apps = plan
+        .apps
+        .iter()
+        .flat_map(|app| app.limits.iter().map(|limit| (limit, format!("app {}", app.name))));
+    let needed: Vec<String> = of_pod
+        .chain(of_apps)
+        .filter(|(limit, _)| limit.required)
+        .map(|(limit, whose)| format!("{} of {whose}", limit.name))
+        .collect();
     if !needed.is_empty() {
         return Err(LaunchError::Limits(needed.join(", ")));
     }

@@ -1,5 +1,7 @@
 //! In user-mode-linux, which has all controllers: limits that bite.
 
+mod limits;
+
 use rocket_testkit::unit::{Pod, systemctl};
 use rocket_testkit::{image, require_bed, rocket, wait_until};
 

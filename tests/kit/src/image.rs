@@ -47,3 +47,23 @@ pub fn add_busybox(name: &str, exec: &[&str]) {
     busybox_root(root.path());
     add(root.path(), name, exec);
 }
+
+/// The same with isolators, a JSON list, in its manifest.
+pub fn add_busybox_with(name: &str, exec: &[&str], isolators: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    busybox_root(&root);
+    let file = pack(&root, name, exec, dir.path());
+    let opened = dir.path().join("opened");
+    std::fs::create_dir(&opened).unwrap();
+    let (file, opened) = (file.to_str().unwrap(), opened.to_str().unwrap());
+    crate::run("tar", ["--extract", "--file", file, "--directory", opened]).ok();
+    let manifest = Path::new(opened).join("manifest");
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    value["app"]["isolators"] = serde_json::from_str(isolators).unwrap();
+    std::fs::write(&manifest, value.to_string()).unwrap();
+    crate::run("tar", ["--create", "--file", file, "--directory", opened, "manifest", "rootfs"])
+        .ok();
+    rocket(["fetch", file]).ok();
+}

@@ -1,5 +1,7 @@
 //! A pod as a unit; under every version of systemd there is.
 
+#[path = "properties.rs"]
+mod properties;
 #[path = "steady.rs"]
 mod steady;
 
