@@ -242,6 +242,9 @@ pub fn prepare_failure(error: PrepareError) -> Failure {
         {
             Some(format!("rocket fetch {image}"))
         }
+        PrepareError::Volume { source, .. } if source.to_string().contains("symbolic link") => {
+            Some("follow-symlinks = true in the volume allows that".to_owned())
+        }
         PrepareError::Plan(crate::pod::plan::PlanError::StateWithoutName(_)) => {
             Some("give the pod a name with --name".to_owned())
         }

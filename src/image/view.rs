@@ -4,6 +4,10 @@
 //! or a file ends the search, an opaque directory ends it below. Links are followed by starting again
 //! inside the image.
 
+mod copy;
+
+pub use copy::copy_directory;
+
 use crate::image::error::ImageError;
 use crate::image::store::Layer;
 use rocket_sys::root::Root;

@@ -123,6 +123,7 @@ pub(super) fn mounts(
             name: source.clone(),
             origin: Origin::Pod(Path::new("etc").join(file.name)),
             recursive: false,
+            follow_symlinks: false,
         });
         mounts.push(Mount {
             source: MountSource::Descriptor(source),
@@ -131,6 +132,7 @@ pub(super) fn mounts(
             nosuid: true,
             nodev: true,
             noexec: true,
+            lent: false,
         });
     }
 }

@@ -10,6 +10,7 @@ use super::explain::{AppFacts, UNKNOWN, UnitView, Unknown};
 use super::limits::{Disk, Enforcement};
 use super::plan::{self, AppInput, Image, Input, Output};
 use super::prepare::{self, PrepareError};
+use super::volumes;
 use crate::config::paths::Paths;
 use crate::host::block::disk_of;
 use crate::image::{ImageError, Store};
@@ -74,6 +75,7 @@ pub fn foresee(
         apps: apps.collect(),
         command_line: &[],
         host_files: etc::host_files(pod)?,
+        host_sources: &volumes::foreseen_sources(pod),
         host,
         enforcement,
         io_devices: &prepare::io_disks(&pod.limits),

@@ -4,15 +4,18 @@ use super::accounts::Ids;
 use super::etc::{self, EtcFile, HostFiles};
 use super::isolators::{self, Wishes};
 use super::limits::{self, Disk, Enforcement};
+use super::mounts::MountPoint;
 use super::seccomp::SeccompError;
 use super::sources::{Origin, Source};
 use super::surface;
+use super::volumes::HostSource;
 use rocket_plan::{
     ABI, AppPlan, Cgroup, Device, ExitPolicy, ExitStatus, Kind, Namespaces, Network, PodPlan,
     Ready, RootPlan, feature,
 };
 use rocket_podfile as file;
 use rocket_podfile::PodFile;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -34,8 +37,8 @@ pub struct Image {
     pub working_directory: Option<String>,
     /// Signal number that asks it to stop.
     pub stop_signal: Option<i32>,
-    /// Paths it wants a volume at: mount point name, path, read-only.
-    pub mount_points: Vec<(String, String, bool)>,
+    /// Paths it wants a volume at.
+    pub mount_points: Vec<MountPoint>,
     /// What its isolators ask for.
     pub wishes: Wishes,
     /// Its resource isolators: name and value.
@@ -76,6 +79,8 @@ pub struct Input<'a> {
     pub command_line: &'a [(String, String)],
     /// Files of the host that the pod has copies of.
     pub host_files: HostFiles,
+    /// What lies at the sources of `host` volumes, by the name of the volume.
+    pub host_sources: &'a BTreeMap<String, HostSource>,
     /// What percentages are of.
     pub host: file::HostTotals,
     /// What happens when something cannot be enforced.
@@ -91,12 +96,23 @@ pub struct Input<'a> {
 pub struct MakeDir {
     /// Where.
     pub origin: Origin,
-    /// Mode.
-    pub mode: u32,
+    /// Mode; `None` = 0755, or what it is filled with has its own.
+    pub mode: Option<u32>,
     /// Owner.
-    pub uid: u32,
+    pub uid: Option<u32>,
     /// Group.
-    pub gid: u32,
+    pub gid: Option<u32>,
+    /// What fills it when it is made.
+    pub fill: Option<Fill>,
+}
+
+/// What an app's image has at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The app.
+    pub app: String,
+    /// The path.
+    pub target: String,
 }
 
 /// The result.
@@ -257,6 +273,11 @@ fn weakened(pod: &PodFile) -> Vec<String> {
     if !pod.security.user_namespace {
         list.push("security.user-namespace = false".to_owned());
     }
+    for volume in &pod.volumes {
+        if let file::VolumeKind::Host { follow_symlinks: true, .. } = volume.kind {
+            list.push(format!("volume.{}.follow-symlinks = true", volume.name));
+        }
+    }
     for app in &pod.apps {
         if !app.security.no_new_privileges {
             list.push(format!("app.{}.security.no-new-privileges = false", app.name));
@@ -295,6 +316,7 @@ fn app_plan(
             name: source,
             origin: Origin::State(tree.clone()),
             recursive: false,
+            follow_symlinks: false,
         });
     }
     let upper = format!("upper:{name}");
@@ -302,6 +324,7 @@ fn app_plan(
         name: upper.clone(),
         origin: Origin::Pod(Path::new("apps").join(name)),
         recursive: false,
+        follow_symlinks: false,
     });
     let devices = surface::DEVICES
         .iter()
@@ -312,6 +335,7 @@ fn app_plan(
                 name: source.clone(),
                 origin: Origin::Host(PathBuf::from(&path)),
                 recursive: false,
+                follow_symlinks: false,
             });
             Device { path, source }
         })

@@ -10,11 +10,12 @@ use super::isolators::{self, IsolatorError, Wishes};
 use super::limits::{Disk, Enforcement};
 use super::manifest;
 use super::meta::{self, AppMeta, Meta, MetaError};
+use super::mounts::MountPoint;
 use super::name::{self, NameError, NameLock, PodName};
 use super::plan::{self, AppInput, Image, Input, PlanError};
 use super::resources;
-use super::sources::{self, Origin};
-use super::{environment, etc};
+use super::sources;
+use super::{environment, etc, volumes};
 use crate::config::paths::Paths;
 use crate::files;
 use crate::host::block::disk_of;
@@ -112,6 +113,28 @@ pub enum PrepareError {
         #[source]
         source: io::Error,
     },
+    /// The source of a `host` volume.
+    #[error("volume {volume:?}: cannot use {path}")]
+    Volume {
+        /// The volume.
+        volume: String,
+        /// Its source.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An empty volume that an image is to fill.
+    #[error("app {app:?}: cannot fill the volume on {target} with what the image has there")]
+    Fill {
+        /// The app.
+        app: String,
+        /// Where it is mounted.
+        target: String,
+        /// Why.
+        #[source]
+        source: Box<ImageError>,
+    },
     /// A line of an environment file.
     #[error("{path}:{line}: not of the form NAME=value")]
     EnvironmentFile {
@@ -202,6 +225,7 @@ fn fill(
         apps: apps.collect(),
         command_line: request.environment,
         host_files: etc::host_files(request.pod)?,
+        host_sources: &volumes::host_sources(request.pod)?,
         host: crate::host::totals(),
         enforcement: request.enforcement,
         io_devices: &io_disks(&request.pod.limits),
@@ -214,7 +238,11 @@ fn fill(
         app_dirs(&dir.join("apps").join(&app.name), &found.stored.layers)?;
     }
     for wanted in &output.dirs {
-        make_dir(paths, dir, wanted)?;
+        let layers = |name: &str| {
+            let index = request.pod.apps.iter().position(|app| app.name == name)?;
+            Some(resolved.get(index)?.stored.layers.as_slice())
+        };
+        volumes::make(paths, dir, wanted, layers)?;
     }
     mkdir(&dir.join(directory::MOUNT_POINT), 0o700)?;
     etc::write(dir, &output.etc)?;
@@ -286,38 +314,14 @@ fn app_dirs(dir: &Path, layers: &[Layer]) -> Result<(), PrepareError> {
     mkdir(&upper, 0o755)?;
     if let Some(top) = layers.first() {
         let root = std::fs::metadata(&top.tree).map_err(io_error("read", &top.tree))?;
-        own(&upper, root.uid(), root.gid(), root.mode())?;
+        volumes::own(&upper, Some(root.uid()), Some(root.gid()), Some(root.mode()))?;
     }
     mkdir(&dir.join("work"), 0o700)
-}
-
-fn make_dir(paths: &Paths, pod: &Path, wanted: &plan::MakeDir) -> Result<(), PrepareError> {
-    let path = match &wanted.origin {
-        Origin::Pod(below) => pod.join(below),
-        Origin::State(below) => paths.state().join(below),
-        Origin::Host(_) => return Ok(()),
-    };
-    if let Some(parent) = path.parent() {
-        files::make_private_dirs(parent).map_err(io_error("make directory", parent))?;
-    }
-    match std::fs::create_dir(&path) {
-        // A volume that is kept keeps the owner and mode it has.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(io_error("make directory", &path)(error)),
-        Ok(()) => own(&path, wanted.uid, wanted.gid, wanted.mode),
-    }
 }
 
 pub(super) fn mkdir(path: &Path, mode: u32) -> Result<(), PrepareError> {
     std::fs::create_dir(path).map_err(io_error("make directory", path))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(io_error("set the mode of", path))
-}
-
-fn own(path: &Path, uid: u32, gid: u32, mode: u32) -> Result<(), PrepareError> {
-    std::os::unix::fs::chown(path, Some(uid), Some(gid))
-        .map_err(io_error("change the owner of", path))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o7777))
         .map_err(io_error("set the mode of", path))
 }
 
@@ -379,15 +383,13 @@ fn plan_image(
     view: &StackedImage<'_>,
     wishes: Wishes,
 ) -> Image {
-    // An OCI volume only says that data lives there: the app's own upper directory holds it.
-    let mount_points = match stored.id.digest().algo() {
-        crate::image::Algo::Sha512 => app
-            .mount_points
-            .iter()
-            .map(|point| (point.name.to_string(), point.path.clone(), point.read_only))
-            .collect(),
-        crate::image::Algo::Sha256 => Vec::new(),
-    };
+    let shared = stored.id.digest().algo() == crate::image::Algo::Sha512;
+    let mount_points = app.mount_points.iter().map(|point| MountPoint {
+        name: point.name.to_string(),
+        path: point.path.clone(),
+        read_only: point.read_only,
+        shared,
+    });
     Image {
         id: stored.id.to_string(),
         layers: stored
@@ -402,7 +404,7 @@ fn plan_image(
         environment: app.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
         working_directory: app.working_directory.clone(),
         stop_signal: stored.manifest.stop_signal().and_then(signal_number),
-        mount_points,
+        mount_points: mount_points.collect(),
         wishes,
         resources: app
             .isolators

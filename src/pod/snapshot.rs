@@ -64,6 +64,7 @@ pub fn mount(paths: &Paths, pod: &Path, app: &str) -> Result<PathBuf, SnapshotEr
         name: "upper".to_owned(),
         origin: Origin::Pod(Path::new("apps").join(app).join("upper")),
         recursive: false,
+        follow_symlinks: false,
     };
     let mut layers = vec![&upper];
     for name in &root.lowers {

@@ -25,6 +25,9 @@ pub struct Source {
     pub origin: Origin,
     /// With the mounts below it.
     pub recursive: bool,
+    /// A path of the host may be, or go through, a symlink.
+    #[serde(default)]
+    pub follow_symlinks: bool,
 }
 
 /// Where a detached mount is cloned from.
@@ -57,19 +60,30 @@ impl Source {
     /// The path is missing, is or goes through a symlink, or is on a file system that cannot be
     /// cloned.
     pub fn open(&self, paths: &Paths, pod: &Path) -> Result<OwnedFd, SourceError> {
-        let (path, flags) = match &self.origin {
-            Origin::Pod(below) => (pod.join(below), ResolveFlags::NO_MAGICLINKS),
-            Origin::State(below) => (paths.state().join(below), ResolveFlags::NO_MAGICLINKS),
-            // appc, ace.md: a source that is or goes through a symlink is an error.
-            Origin::Host(path) => {
-                (path.clone(), ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS)
-            }
+        let path = match &self.origin {
+            Origin::Pod(below) => pod.join(below),
+            Origin::State(below) => paths.state().join(below),
+            Origin::Host(path) => path.clone(),
         };
-        let place = openat2(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), flags)
-            .map_err(|error| SourceError { path: path.clone(), source: explain(error) })?;
+        let follow = self.follow_symlinks || !matches!(self.origin, Origin::Host(_));
+        let place = open_host(&path, follow)
+            .map_err(|source| SourceError { path: path.clone(), source })?;
         open_tree_clone(place.as_fd(), c"", self.recursive)
             .map_err(|source| SourceError { path, source: io::Error::other(source) })
     }
+}
+
+/// Opens a path of the host. appc 0.8.11, ace.md: a source that is or goes through a symlink is an
+/// error, unless it was allowed.
+///
+/// # Errors
+/// It is missing, or is or goes through a symlink.
+pub(super) fn open_host(path: &Path, follow_symlinks: bool) -> io::Result<OwnedFd> {
+    let flags = match follow_symlinks {
+        true => ResolveFlags::NO_MAGICLINKS,
+        false => ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
+    };
+    openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), flags).map_err(explain)
 }
 
 /// ELOOP means a symlink here, which the number alone does not say.

@@ -78,8 +78,18 @@ pub(crate) const READY: &[&str] = &["tcp", "http", "path", "command"];
 pub(crate) const HEALTH: &[&str] =
     &["tcp", "http", "path", "command", "interval", "timeout", "retries"];
 /// Keys of `[volume.NAME]`.
-pub(crate) const VOLUME: &[&str] =
-    &["kind", "source", "size", "mode", "uid", "gid", "recursive", "idmap", "read-only"];
+pub(crate) const VOLUME: &[&str] = &[
+    "kind",
+    "source",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "recursive",
+    "follow-symlinks",
+    "idmap",
+    "read-only",
+];
 /// Keys of `[port.NAME]`.
 pub(crate) const PORT: &[&str] = &["app", "port", "protocol", "listen", "activation"];
 /// Keys of a credential.

@@ -126,12 +126,12 @@ pub struct Volume {
     pub name: String,
     /// `kind`, with the keys that belong to it.
     pub kind: VolumeKind,
-    /// `mode` of the directory when rocket makes it.
-    pub mode: u32,
-    /// `uid` of the directory when rocket makes it.
-    pub uid: u32,
-    /// `gid` of the directory when rocket makes it.
-    pub gid: u32,
+    /// `mode` of the directory when rocket makes it; `None` = 0755, or that of the image's.
+    pub mode: Option<u32>,
+    /// `uid` of the directory when rocket makes it; `None` = 0, or that of the image's.
+    pub uid: Option<u32>,
+    /// `gid` of the directory when rocket makes it; `None` = 0, or that of the image's.
+    pub gid: Option<u32>,
     /// `idmap`: map owners into the pod's user namespace.
     pub idmap: bool,
     /// `read-only`: for every app that mounts it.
@@ -156,6 +156,8 @@ pub enum VolumeKind {
         source: PathBuf,
         /// `recursive`: with the mounts below it.
         recursive: bool,
+        /// `follow-symlinks`: `source` may be, or go through, a symbolic link.
+        follow_symlinks: bool,
     },
 }
 

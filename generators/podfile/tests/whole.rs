@@ -133,10 +133,13 @@ fn every_key_arrives() {
     assert_eq!(nginx.security.seccomp, Seccomp::Default);
 
     let data = pod.volume("data").unwrap();
-    assert_eq!((data.mode, data.uid, data.gid), (0o750, 33, 33));
+    assert_eq!((data.mode, data.uid, data.gid), (Some(0o750), Some(33), Some(33)));
     assert_eq!(pod.volume("cache").unwrap().kind, VolumeKind::Tmpfs { size: Some(64 << 20) });
     let www = pod.volume("www").unwrap();
-    assert_eq!(www.kind, VolumeKind::Host { source: "/var/www".into(), recursive: false });
+    assert_eq!(
+        www.kind,
+        VolumeKind::Host { source: "/var/www".into(), recursive: false, follow_symlinks: false }
+    );
     assert!(www.read_only);
     assert_eq!((pod.ports[0].port, pod.ports[0].protocol), (80, Protocol::Tcp));
     assert!(!pod.security.user_namespace);

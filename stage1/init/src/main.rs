@@ -29,6 +29,7 @@ mod scope;
 mod setup;
 mod show;
 mod supervise;
+mod targets;
 mod terminal;
 mod tether;
 mod userns;

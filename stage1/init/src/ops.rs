@@ -101,6 +101,9 @@ pub struct What<'a> {
     pub nodev: bool,
     /// Set `noexec`.
     pub noexec: bool,
+    /// It is the host's: nothing is made in it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lent: bool,
 }
 
 /// The pod's `/dev/shm`, unless the plan sizes one itself.
@@ -164,6 +167,7 @@ fn build_app<'a>(app: &'a AppPlan, ops: &mut Vec<Op<'a>>) {
             nosuid: mount.nosuid,
             nodev: mount.nodev,
             noexec: mount.noexec,
+            lent: mount.lent,
         };
         ops.push(Op::Mount(at(&mount.target), what));
     }

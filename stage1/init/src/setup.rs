@@ -13,6 +13,7 @@ use crate::cgroup::Tree;
 use crate::descriptors::Descriptors;
 use crate::failure::{Context, Failure, Result, c_string};
 use crate::ops::{At, Op, Shared, What};
+use crate::targets::{self, Own};
 use crate::tether::Tether;
 use crate::userns::{self, OomScore};
 use crate::{dev, limits, rootfs};
@@ -35,6 +36,8 @@ pub struct Setup {
     pub map: Option<IdMap>,
     /// init's OOM score, where apps cannot set their own.
     pub oom_score: Option<OomScore>,
+    /// Where places for mounts may be made in the app that is being set up.
+    own: Own,
     /// Directory of each shared tmpfs, by name.
     shared: HashMap<String, CString>,
     /// Most layers any app has.
@@ -55,6 +58,7 @@ impl Setup {
             limits: Vec::new(),
             map: None,
             oom_score: None,
+            own: Own::default(),
             shared: HashMap::new(),
             layers: 0,
         })
@@ -192,10 +196,11 @@ impl Setup {
         let root = rootfs::open(&app.name)?;
         let fd = root.resolve(b"/", OFlags::PATH).context(say)?;
         let nodev = Attributes { nodev: true, ..Attributes::default() };
-        mount::restrict(fd.as_fd(), nodev, false).context(say)
+        mount::restrict(fd.as_fd(), nodev, false).context(say)?;
+        self.own.root(fd.as_fd())
     }
 
-    fn mount(&self, at: At<'_>, what: &What<'_>, descriptors: &mut Descriptors) -> Result<()> {
+    fn mount(&mut self, at: At<'_>, what: &What<'_>, descriptors: &mut Descriptors) -> Result<()> {
         let say = || "mount".to_owned();
         let attributes = Attributes {
             read_only: what.read_only,
@@ -222,16 +227,15 @@ impl Setup {
             }
             MountSource::Cgroup2 => return Ok(()),
         };
+        // A copy of a shared mount would get what the host mounts there later.
+        mount::make_private(fs.as_fd()).context(say)?;
         if !attributes.is_empty() {
             mount::restrict(fs.as_fd(), attributes, true).context(say)?;
         }
         let root = rootfs::open(at.app)?;
-        let target = if rootfs::is_directory(&fs)? {
-            rootfs::ensure_directory(&root, at.path)?
-        } else {
-            rootfs::ensure_file(&root, at.path)?
-        };
-        mount::attach(fs.as_fd(), target.as_fd()).context(say)
+        let target = targets::place(&root, at.path, rootfs::is_directory(&fs)?, &self.own)?;
+        mount::attach(fs.as_fd(), target.as_fd()).context(say)?;
+        if what.lent { Ok(()) } else { self.own.add(fs.as_fd()) }
     }
 
     fn sysctl(&self, name: &str, value: &str) -> Result<()> {

@@ -199,6 +199,7 @@ fn volumes_files_read_only_roots_and_climbing_targets() {
                 nosuid: true,
                 nodev: true,
                 noexec: true,
+                lent: false,
             });
         };
         mount("v1", &vol, "/vol/in", true);

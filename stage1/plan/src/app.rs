@@ -144,6 +144,9 @@ pub struct Mount {
     pub nodev: bool,
     /// Set `noexec`.
     pub noexec: bool,
+    /// What is mounted is the host's: nothing may be made in it, not even places for mounts below it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lent: bool,
 }
 
 /// Where a mount comes from.

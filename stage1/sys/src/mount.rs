@@ -143,6 +143,16 @@ pub fn idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, recursive: b
     mount_setattr(mount, recursive, &attr)
 }
 
+/// Takes a detached mount and all below it out of its peer groups: what is mounted or unmounted there
+/// elsewhere does not show in it, nor the other way round.
+///
+/// # Errors
+/// Whatever `mount_setattr(2)` says.
+pub fn make_private(mount: BorrowedFd<'_>) -> Result<()> {
+    let attr = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    mount_setattr(mount, true, &attr)
+}
+
 /// A new file system instance as a detached mount.
 ///
 /// # Errors

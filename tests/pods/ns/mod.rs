@@ -10,4 +10,5 @@ mod syscalls;
 mod systemd;
 mod terminal;
 mod triggers;
+mod volumes;
 mod world;

@@ -33,9 +33,10 @@ pub(super) fn volume(name: String, section: &Section<'_>) -> Volume {
     let source = section.text("source", parse_path);
     let size = section.scalar("size", |text| parse_bytes(text, Base::Binary));
     let recursive = section.boolean("recursive", true);
-    let mode = section.text("mode", mode).unwrap_or(0o755);
-    let uid = section.number("uid", 0, u32::MAX - 1).unwrap_or(0);
-    let gid = section.number("gid", 0, u32::MAX - 1).unwrap_or(0);
+    let follow_symlinks = section.boolean("follow-symlinks", false);
+    let mode = section.text("mode", mode);
+    let uid = section.number("uid", 0, u32::MAX - 1);
+    let gid = section.number("gid", 0, u32::MAX - 1);
     let idmap = section.boolean("idmap", true);
     let read_only = section.boolean("read-only", false);
 
@@ -48,6 +49,7 @@ pub(super) fn volume(name: String, section: &Section<'_>) -> Volume {
     };
     only("source", &[Kind::Host], "kind = \"host\"");
     only("recursive", &[Kind::Host], "kind = \"host\"");
+    only("follow-symlinks", &[Kind::Host], "kind = \"host\"");
     only("size", &[Kind::Tmpfs], "kind = \"tmpfs\"");
     for key in ["mode", "uid", "gid"] {
         only(key, &[Kind::State, Kind::Empty, Kind::Tmpfs], "a directory that rocket makes");
@@ -60,7 +62,8 @@ pub(super) fn volume(name: String, section: &Section<'_>) -> Volume {
         Some(Kind::Empty) => VolumeKind::Empty,
         Some(Kind::Tmpfs) => VolumeKind::Tmpfs { size },
         Some(Kind::Host) => {
-            VolumeKind::Host { source: PathBuf::from(source.unwrap_or_default()), recursive }
+            let source = PathBuf::from(source.unwrap_or_default());
+            VolumeKind::Host { source, recursive, follow_symlinks }
         }
     };
     Volume { name, kind, mode, uid, gid, idmap, read_only }

@@ -109,6 +109,7 @@ impl TestPod {
             nosuid: true,
             nodev: true,
             noexec: true,
+            lent: false,
         };
         let bounding: Vec<String> =
             ["chown", "kill", "net_bind_service", "setuid", "setgid"].map(str::to_owned).to_vec();
@@ -203,6 +204,7 @@ impl TestPod {
                 nosuid: true,
                 nodev: true,
                 noexec: true,
+                lent: false,
             });
         }
     }
