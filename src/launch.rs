@@ -14,6 +14,7 @@ mod foreground;
 pub mod keeper;
 mod keys;
 mod terminal;
+mod userns;
 
 pub use attach::{Attached, attach};
 pub use flavour::{Flavour, FlavourError};
@@ -21,6 +22,7 @@ pub use keys::{DetachKeys, KeysError};
 
 use crate::config::paths::Paths;
 use crate::pod::directory::{self, DirectoryError, Pod, Prepared, Running};
+use crate::pod::ids::IdsError;
 use crate::pod::life;
 use crate::pod::limits::{self, Enforcement};
 use crate::pod::meta::{self, CgroupRecord, Meta, MetaError};
@@ -32,6 +34,7 @@ use crate::systemd::limits::LimitError;
 use descriptors::Descriptors;
 use rocket_plan::{Cgroup, ExitStatus, Isolator, PodPlan, descriptor};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -93,6 +96,22 @@ pub enum LaunchError {
     /// Something the plan names.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The ids of its user namespace.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
+    /// A source that cannot show those ids.
+    #[error(transparent)]
+    Idmap(#[from] userns::IdmapError),
+    /// The user namespace.
+    #[error("cannot make the pod's user namespace")]
+    UserNamespace {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It was prepared by a release that made no user namespaces.
+    #[error("pod {0} was prepared without a user namespace, and not because it was asked to be")]
+    Older(uuid::Uuid),
     /// The flavour.
     #[error(transparent)]
     Flavour(#[from] FlavourError),
@@ -244,7 +263,11 @@ fn make_ready(
         without_cgroup(&mut plan)?;
     }
     descriptors::keep_descriptor_limit(&mut plan);
-    descriptors.open_sources(paths, &dir, &sources)?;
+    if plan.namespaces.user.is_none() && !meta.without_user_namespace() {
+        return Err(LaunchError::Older(meta.uuid));
+    }
+    let user = userns::create(paths, &plan, &meta, &mut descriptors)?;
+    descriptors.open_sources(paths, &dir, &sources, user.as_ref().map(AsFd::as_fd))?;
     descriptors.open_pod_files(&dir)?;
     descriptors.locks(pod.lock(), name.map(NameLock::file))?;
     let (mut tether, mut bridge) = (None, None);

@@ -129,6 +129,8 @@ pub fn gc(paths: &Paths, config: &Config, args: &GcArgs) -> Result<ExitCode, Fai
     }
     if args.pod.is_none() {
         gc::empty_garbage(paths)?;
+        // What a rocket that was killed in the middle had taken and no pod directory has.
+        crate::pod::ids::sweep(paths).map_err(Failure::new)?;
     }
     report(&done, args.format, None);
     if args.pod.is_none() {

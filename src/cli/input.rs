@@ -5,6 +5,7 @@ use crate::cli::world::WorldArgs;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
 use crate::pod::directory::{Pod, Prepared};
+use crate::pod::ids::Pool;
 use crate::pod::limits::Enforcement;
 use crate::pod::name::{self, NameError, NameLock, PodName};
 use crate::pod::prepare::{self, PrepareError, Request};
@@ -189,6 +190,7 @@ impl Wanted {
     pub fn prepare(
         self,
         paths: &Paths,
+        pool: Pool,
         for_run: bool,
     ) -> Result<(Pod<Prepared>, Option<NameLock>), Failure> {
         let store = Store::open(&paths.store())?;
@@ -203,6 +205,7 @@ impl Wanted {
             extra_args: &self.extra_args,
             environment: &self.environment,
             enforcement: self.enforcement,
+            pool,
             for_run,
         };
         match prepare::prepare(paths, &store, &request) {

@@ -29,6 +29,7 @@ use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::image::unpack::{SUBCOMMAND, worker_main};
 use crate::launch::keeper;
+use crate::pod::ids::Pool;
 use clap::{Parser, Subcommand};
 use error::Failure;
 use std::path::PathBuf;
@@ -129,9 +130,10 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let config = Config::load()?;
     let paths = Paths::new(cli.state_dir.as_ref().unwrap_or(&config.state_dir.value));
+    let pool = Pool { first: config.ids_first.value, last: config.ids_last.value };
     match cli.command {
-        Command::Run(args) => tell_unit(run::run(&paths, *args)),
-        Command::Prepare(args) => run::prepare(&paths, *args),
+        Command::Run(args) => tell_unit(run::run(&paths, pool, *args)),
+        Command::Prepare(args) => run::prepare(&paths, pool, *args),
         Command::RunPrepared(args) => tell_unit(run::run_prepared(&paths, args)),
         Command::Start(args) => stop::start(&args),
         Command::Stop(args) => stop::stop(&paths, &args),

@@ -8,6 +8,7 @@ use crate::launch::{
     self, CgroupChoice, DetachKeys, LaunchError, Options, Outcome, TerminalOptions,
 };
 use crate::pod::directory::{Pod, Prepared, State};
+use crate::pod::ids::Pool;
 use crate::pod::limits::Enforcement;
 use crate::pod::meta::Meta;
 use crate::pod::name::NameLock;
@@ -100,7 +101,7 @@ impl LaunchArgs {
 }
 
 /// `rocket run`.
-pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
+pub fn run(paths: &Paths, pool: Pool, args: RunArgs) -> Result<ExitCode, Failure> {
     args.launch.check(args.detach)?;
     let options = args.launch.options(args.input.enforcement.value());
     let by_name = args.input.pod.clone();
@@ -110,7 +111,7 @@ pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
     {
         check_drop_in(&wanted, name)?;
     }
-    let prepared = wanted.prepare(paths, !args.detach)?;
+    let prepared = wanted.prepare(paths, pool, !args.detach)?;
     let (pod, name) = save_uuid(paths, args.uuid_file_save.as_deref(), prepared)?;
     let uuid = pod.uuid();
     if args.detach {
@@ -126,8 +127,8 @@ pub fn run(paths: &Paths, args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// `rocket prepare`.
-pub fn prepare(paths: &Paths, args: PrepareArgs) -> Result<ExitCode, Failure> {
-    let prepared = args.input.read()?.prepare(paths, false)?;
+pub fn prepare(paths: &Paths, pool: Pool, args: PrepareArgs) -> Result<ExitCode, Failure> {
+    let prepared = args.input.read()?.prepare(paths, pool, false)?;
     let (pod, _name) = save_uuid(paths, args.uuid_file_save.as_deref(), prepared)?;
     output::data(&pod.uuid().to_string());
     Ok(ExitCode::SUCCESS)

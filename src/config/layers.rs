@@ -62,6 +62,10 @@ impl<T> Setting<T> {
 pub struct Config {
     /// `state-dir`: directory of all of rocket's state.
     pub state_dir: Setting<PathBuf>,
+    /// `ids.first`: the first id that user namespaces of pods may have.
+    pub ids_first: Setting<u32>,
+    /// `ids.last`: the last one.
+    pub ids_last: Setting<u32>,
     /// `gc.grace-period`: seconds that dead pods without a name stay.
     pub gc_grace_period: Setting<u64>,
     /// `gc.expire-prepared`: seconds that prepared pods stay; 0 = for ever.
@@ -74,6 +78,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             state_dir: Setting::built_in(PathBuf::from(DEFAULT_STATE)),
+            // The range that systemd keeps for containers.
+            ids_first: Setting::built_in(524_288),
+            ids_last: Setting::built_in(1_879_048_191),
             gc_grace_period: Setting::built_in(1800),
             gc_expire_prepared: Setting::built_in(0),
             gc_keep: Setting::built_in(3),
@@ -86,7 +93,16 @@ impl Default for Config {
 struct File {
     state_dir: Option<PathBuf>,
     #[serde(default)]
+    ids: Ids,
+    #[serde(default)]
     gc: Gc,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Ids {
+    first: Option<u32>,
+    last: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,6 +150,8 @@ impl Config {
             ConfigError::Form { path: path.to_owned(), line, column, message }
         })?;
         self.state_dir.replace(file.state_dir, path);
+        self.ids_first.replace(file.ids.first, path);
+        self.ids_last.replace(file.ids.last, path);
         self.gc_grace_period.replace(file.gc.grace_period, path);
         self.gc_expire_prepared.replace(file.gc.expire_prepared, path);
         self.gc_keep.replace(file.gc.keep, path);
@@ -148,6 +166,8 @@ impl Config {
                 self.state_dir.value.display().to_string(),
                 self.state_dir.source.as_deref(),
             ),
+            ("ids.first", self.ids_first.value.to_string(), self.ids_first.source.as_deref()),
+            ("ids.last", self.ids_last.value.to_string(), self.ids_last.source.as_deref()),
             (
                 "gc.grace-period",
                 self.gc_grace_period.value.to_string(),

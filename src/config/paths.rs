@@ -63,6 +63,11 @@ impl Paths {
         self.state.join("names")
     }
 
+    /// Which ranges of ids belong to which pod.
+    pub fn ids(&self) -> PathBuf {
+        self.state.join("ids")
+    }
+
     /// Managed volumes.
     pub fn volumes(&self) -> PathBuf {
         self.state.join("volumes")

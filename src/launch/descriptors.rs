@@ -1,6 +1,6 @@
 //! The descriptors stage1 inherits, by name, and the numbers they get.
 
-use super::{LaunchError, io_error};
+use super::{LaunchError, io_error, userns};
 use crate::config::paths::Paths;
 use crate::files::{self, Durability};
 use crate::pod::directory::{CONTROL, EXIT_RECORD, PID, PLAN, REPORT};
@@ -33,16 +33,21 @@ impl Descriptors {
         self.named.push((name.into(), fd.into()));
     }
 
-    /// The detached mounts of the source table.
+    /// The detached mounts of the source table, in the ids of the pod's user namespace.
     pub(super) fn open_sources(
         &mut self,
         paths: &Paths,
         pod: &Path,
         sources: &[Source],
+        user: Option<BorrowedFd<'_>>,
     ) -> Result<(), LaunchError> {
         raise_descriptor_limit();
         for source in sources {
-            self.add(source.name.clone(), source.open(paths, pod)?);
+            let mount = source.open(paths, pod)?;
+            if let Some(user) = user.filter(|_| source.idmap) {
+                userns::idmap(source, mount.as_fd(), user, paths, pod)?;
+            }
+            self.add(source.name.clone(), mount);
         }
         Ok(())
     }
@@ -97,7 +102,8 @@ impl Descriptors {
         let count = plan.apps.len();
         let [app] = plan.apps.as_mut_slice() else { return Err(LaunchError::SeveralApps(count)) };
         let (master, slave) = super::terminal::make()?;
-        let user = rustix::fs::Uid::from_raw(app.uid);
+        let base = plan.namespaces.user.map_or(0, |map| map.base);
+        let user = rustix::fs::Uid::from_raw(base.saturating_add(app.uid));
         rustix::fs::fchown(&slave, Some(user), None)
             .map_err(|error| io_error("give the terminal to the app's user")(error.into()))?;
         let copy = master.try_clone().map_err(io_error("duplicate a terminal"))?;

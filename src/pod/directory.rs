@@ -3,6 +3,7 @@
 //! The lock is flock(2) on the empty file `lock` inside it; its inode survives every rename, and a
 //! running pod's init holds it through an inherited descriptor.
 
+use super::ids::{self, IdsError};
 use crate::config::paths::Paths;
 use crate::files::{self, Dir};
 use rustix::fs::OFlags;
@@ -92,6 +93,9 @@ pub enum DirectoryError {
     /// Somebody else holds the lock.
     #[error("pod {0} is in use by another rocket process")]
     Busy(Uuid),
+    /// Its range of ids.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
     /// It is not in the state the operation needs.
     #[error("there is no {state} pod {uuid}")]
     Missing {
@@ -154,7 +158,7 @@ impl<S> Pod<S> {
     /// Any IO error; what is left lies in `garbage/` and goes with the next gc.
     pub fn delete(self, paths: &Paths) -> Result<(), DirectoryError> {
         let pod: Pod<Preparing> = self.rename(paths, State::Garbage)?;
-        remove_tree(&pod.path).map_err(io_error("delete", &pod.path))
+        remove(paths, &pod.path, pod.uuid)
     }
 }
 
@@ -313,7 +317,17 @@ impl Locked {
 pub fn remove_unlocked(paths: &Paths, state: State, uuid: Uuid) -> Result<(), DirectoryError> {
     let (from, to) = (state.path(paths, uuid), State::Garbage.path(paths, uuid));
     std::fs::rename(&from, &to).map_err(io_error("rename to", &to))?;
-    remove_tree(&to).map_err(io_error("delete", &to))
+    remove(paths, &to, uuid)
+}
+
+/// Removes the directory of a pod from `garbage/`, and then gives back its ids.
+///
+/// # Errors
+/// Any IO error.
+pub fn remove(paths: &Paths, garbage: &Path, uuid: Uuid) -> Result<(), DirectoryError> {
+    let noted = ids::noted(garbage);
+    remove_tree(garbage).map_err(io_error("delete", garbage))?;
+    Ok(ids::release(paths, uuid, noted)?)
 }
 
 /// Removes a tree that no process uses any more. `remove_dir_all` never follows symlinks

@@ -124,6 +124,7 @@ pub(super) fn mounts(
             origin: Origin::Pod(Path::new("etc").join(file.name)),
             recursive: false,
             follow_symlinks: false,
+            idmap: true,
         });
         mounts.push(Mount {
             source: MountSource::Descriptor(source),

@@ -197,11 +197,7 @@ pub fn empty_garbage(paths: &Paths) -> Result<usize, DirectoryError> {
     let mut count = 0;
     for uuid in directory::scan(paths, State::Garbage)? {
         let path = State::Garbage.path(paths, uuid);
-        directory::remove_tree(&path).map_err(|source| DirectoryError::Io {
-            what: "delete",
-            path,
-            source,
-        })?;
+        directory::remove(paths, &path, uuid)?;
         count += 1;
     }
     Ok(count)
@@ -238,6 +234,7 @@ mod tests {
             start_timeout_ms: None,
             for_run: false,
             weakened: vec![],
+            ids: None,
         };
         Info {
             uuid,

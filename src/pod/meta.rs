@@ -1,6 +1,7 @@
 //! `meta.json`: what a pod directory says about itself, and `cgroup.json`: where it ran.
 
 use crate::files::{self, Dir, Durability};
+use rocket_plan::IdMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use uuid::Uuid;
 
 /// Version of both files.
 pub const VERSION: u32 = 1;
+/// How [`Meta::weakened`] says that the pod shares the host's user namespace.
+pub const NO_USER_NAMESPACE: &str = "security.user-namespace = false";
 const META: &str = "meta.json";
 const CGROUP: &str = "cgroup.json";
 
@@ -75,6 +78,9 @@ pub struct Meta {
     pub start_timeout_ms: Option<u64>,
     /// Made by a `run` that goes on to run it: prepared and unlocked, its maker has died.
     pub for_run: bool,
+    /// The ids of its user namespace; `None` = it shares the host's.
+    #[serde(default)]
+    pub ids: Option<IdMap>,
     /// What weakens a default, in words, for status.
     pub weakened: Vec<String>,
 }
@@ -133,6 +139,11 @@ impl Meta {
         let meta: Self = parse(|| dir.join(META), bytes)?;
         check(|| dir.join(META), meta.version)?;
         Ok(meta)
+    }
+
+    /// Whether the pod was asked to share the host's user namespace.
+    pub fn without_user_namespace(&self) -> bool {
+        self.weakened.iter().any(|word| word == NO_USER_NAMESPACE)
     }
 
     /// Writes it.

@@ -11,6 +11,7 @@ pub mod etc;
 pub mod explain;
 pub mod foresee;
 pub mod gc;
+pub mod ids;
 pub mod isolators;
 pub mod life;
 pub mod limits;

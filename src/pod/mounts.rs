@@ -179,10 +179,13 @@ impl Maker<'_> {
             let fill = Fill { app: app.clone(), target: target.to_owned() };
             let (mode, uid, gid) = (volume.mode, volume.uid, volume.gid);
             let fill = Some(fill).filter(|_| volume.kind == VolumeKind::Empty);
-            make_dir(self.dirs, MakeDir { origin: origin.clone(), mode, uid, gid, fill });
+            // Through an id map a file lies on disk as it is inside; without one, as it is outside.
+            let shift = if volume.idmap { 0 } else { self.input.ids.map_or(0, |map| map.base) };
+            make_dir(self.dirs, MakeDir { origin: origin.clone(), mode, uid, gid, shift, fill });
         }
         let name = format!("volume:{app}:{}:{}", volume.name, self.sources.len());
-        self.sources.push(Source { name: name.clone(), origin, recursive, follow_symlinks });
+        let idmap = volume.idmap;
+        self.sources.push(Source { name: name.clone(), origin, recursive, follow_symlinks, idmap });
         mount.source = MountSource::Descriptor(name);
         Ok(mount)
     }
@@ -207,12 +210,14 @@ impl Maker<'_> {
         let name = format!("volume:{app}:implicit-{}", point.name);
         let fill = Some(Fill { app: app.clone(), target: target.to_owned() });
         let (mode, uid, gid) = (None, None, None);
-        make_dir(self.dirs, MakeDir { origin: origin.clone(), mode, uid, gid, fill });
+        let shift = 0;
+        make_dir(self.dirs, MakeDir { origin: origin.clone(), mode, uid, gid, shift, fill });
         self.sources.push(Source {
             name: name.clone(),
             origin,
             recursive: false,
             follow_symlinks: false,
+            idmap: true,
         });
         Ok(Some(Mount {
             source: MountSource::Descriptor(name),

@@ -10,8 +10,8 @@ use super::sources::{Origin, Source};
 use super::surface;
 use super::volumes::HostSource;
 use rocket_plan::{
-    ABI, AppPlan, Cgroup, Device, ExitPolicy, ExitStatus, Kind, Namespaces, Network, PodPlan,
-    Ready, RootPlan, feature,
+    ABI, AppPlan, Cgroup, Device, ExitPolicy, ExitStatus, IdMap, Kind, Namespaces, Network,
+    PodPlan, Ready, RootPlan, feature,
 };
 use rocket_podfile as file;
 use rocket_podfile::PodFile;
@@ -73,6 +73,8 @@ pub struct Input<'a> {
     pub uuid: &'a str,
     /// Its name.
     pub name: Option<&'a str>,
+    /// The ids of its user namespace, if it is to have one.
+    pub ids: Option<IdMap>,
     /// Its apps, in the pod file's order.
     pub apps: Vec<AppInput<'a>>,
     /// Variables of the command line, for every app, in order.
@@ -102,6 +104,8 @@ pub struct MakeDir {
     pub uid: Option<u32>,
     /// Group.
     pub gid: Option<u32>,
+    /// What is added to all owners: a volume without an id map has those outside.
+    pub shift: u32,
     /// What fills it when it is made.
     pub fill: Option<Fill>,
 }
@@ -185,6 +189,16 @@ pub enum PlanError {
         #[source]
         source: SeccompError,
     },
+    /// A user or group that the pod's user namespace does not have.
+    #[error("app {app:?}: id {id} is beyond the {count} ids of the pod's user namespace")]
+    Id {
+        /// The app.
+        app: String,
+        /// The number.
+        id: u32,
+        /// How many there are.
+        count: u32,
+    },
     /// What the pod file asks is not there yet.
     #[error("{0}")]
     Unsupported(String),
@@ -228,6 +242,9 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
             Network::None => feature::NET_NONE.to_owned(),
         },
     ];
+    if input.ids.is_some() {
+        features.push(feature::USER_NAMESPACE.to_owned());
+    }
     if apps.len() > 1 {
         features.push(feature::MULTI_APP.to_owned());
     }
@@ -244,7 +261,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
         hostname,
         boot_id: String::new(),
         descriptors: Vec::new(),
-        namespaces: Namespaces { network, user: None },
+        namespaces: Namespaces { network, user: input.ids },
         cgroup: Cgroup::None,
         exit_status: ExitStatus::App,
         exit_policy,
@@ -271,7 +288,7 @@ fn stop_deadline_ms(pod: &PodFile) -> u64 {
 fn weakened(pod: &PodFile) -> Vec<String> {
     let mut list = Vec::new();
     if !pod.security.user_namespace {
-        list.push("security.user-namespace = false".to_owned());
+        list.push(super::meta::NO_USER_NAMESPACE.to_owned());
     }
     for volume in &pod.volumes {
         if let file::VolumeKind::Host { follow_symlinks: true, .. } = volume.kind {
@@ -308,6 +325,12 @@ fn app_plan(
     if app.image.layers.len() > MAX_LAYERS {
         return Err(PlanError::TooManyLayers { app: name.clone(), layers: app.image.layers.len() });
     }
+    let wanted = [app.ids.uid, app.ids.gid];
+    if let Some(map) = input.ids
+        && let Some(id) = wanted.iter().chain(&app.ids.groups).find(|id| **id >= map.count)
+    {
+        return Err(PlanError::Id { app: name.clone(), id: *id, count: map.count });
+    }
     let mut lowers = Vec::new();
     for (index, (_, tree)) in app.image.layers.iter().enumerate() {
         let source = format!("lower:{name}:{index}");
@@ -317,6 +340,7 @@ fn app_plan(
             origin: Origin::State(tree.clone()),
             recursive: false,
             follow_symlinks: false,
+            idmap: true,
         });
     }
     let upper = format!("upper:{name}");
@@ -325,6 +349,8 @@ fn app_plan(
         origin: Origin::Pod(Path::new("apps").join(name)),
         recursive: false,
         follow_symlinks: false,
+        // No kernel writes to an overlay whose upper directory has an id map.
+        idmap: false,
     });
     let devices = surface::DEVICES
         .iter()
@@ -336,6 +362,8 @@ fn app_plan(
                 origin: Origin::Host(PathBuf::from(&path)),
                 recursive: false,
                 follow_symlinks: false,
+                // Everybody may use them, whoever they are said to belong to.
+                idmap: false,
             });
             Device { path, source }
         })

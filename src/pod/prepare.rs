@@ -6,6 +6,7 @@
 use super::accounts::{self, AccountError, Database, Groups, Ids, Wanted};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
 use super::explain::UnitView;
+use super::ids::{self, IdsError, Pool};
 use super::isolators::{self, IsolatorError, Wishes};
 use super::limits::{Disk, Enforcement};
 use super::manifest;
@@ -23,7 +24,8 @@ use crate::image::{
     ImageError, Layer, Reference, Store, StoredImage, manifest::App as ImageApp,
     reference::ReferenceError, view,
 };
-use rocket_podfile::{self as file, PodFile};
+use rocket_plan::IdMap;
+use rocket_podfile::{self as file, PodFile, VolumeKind};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -45,6 +47,8 @@ pub struct Request<'a> {
     pub environment: &'a [(String, String)],
     /// What happens when something cannot be enforced.
     pub enforcement: Enforcement,
+    /// Where its ids may come from.
+    pub pool: Pool,
     /// The caller goes on to run it.
     pub for_run: bool,
 }
@@ -102,6 +106,9 @@ pub enum PrepareError {
     /// The name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// The ids of its user namespace.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
     /// A system call failed.
     #[error("cannot {what} {path}")]
     Io {
@@ -218,10 +225,18 @@ fn fill(
         ids: &found.ids,
         io_devices: &found.io_devices,
     });
+    let ids = if request.pod.security.user_namespace {
+        let name = request.name.map(NameLock::name);
+        let state = request.pod.volumes.iter().any(|volume| volume.kind == VolumeKind::State);
+        Some(ids::claim(paths, request.pool, pod.uuid(), pod.path(), name, state)?)
+    } else {
+        None
+    };
     let input = Input {
         pod: request.pod,
         uuid: &uuid,
         name: pod_name,
+        ids,
         apps: apps.collect(),
         command_line: request.environment,
         host_files: etc::host_files(request.pod)?,
@@ -235,7 +250,7 @@ fn fill(
     let meta = meta(request, resolved, previous, pod, &output);
     let dir = pod.path();
     for (app, found) in request.pod.apps.iter().zip(resolved) {
-        app_dirs(&dir.join("apps").join(&app.name), &found.stored.layers)?;
+        app_dirs(&dir.join("apps").join(&app.name), &found.stored.layers, ids)?;
     }
     for wanted in &output.dirs {
         let layers = |name: &str| {
@@ -281,6 +296,7 @@ fn meta(
         stop_timeout_ms: unit.stop_timeout_ms.unwrap_or(u64::MAX),
         start_timeout_ms: unit.start_timeout_ms,
         for_run: request.for_run,
+        ids: output.plan.namespaces.user,
         weakened: output.weakened.clone(),
     }
 }
@@ -308,13 +324,22 @@ pub fn now_ms() -> u64 {
 }
 
 /// An overlay's root has the attributes of its upper directory, so that gets the image's.
-fn app_dirs(dir: &Path, layers: &[Layer]) -> Result<(), PrepareError> {
+///
+/// On disk it belongs to the id outside: an upper directory cannot have an id map.
+fn app_dirs(dir: &Path, layers: &[Layer], ids: Option<IdMap>) -> Result<(), PrepareError> {
     files::make_private_dirs(dir).map_err(io_error("make directory", dir))?;
     let upper = dir.join("upper");
     mkdir(&upper, 0o755)?;
     if let Some(top) = layers.first() {
         let root = std::fs::metadata(&top.tree).map_err(io_error("read", &top.tree))?;
-        volumes::own(&upper, Some(root.uid()), Some(root.gid()), Some(root.mode()))?;
+        let outside = |id: u32| match ids {
+            // An id that the namespace does not have is nobody's there; so is the host's root.
+            Some(map) if id < map.count => map.base.saturating_add(id),
+            Some(_) => 0,
+            None => id,
+        };
+        let (uid, gid) = (outside(root.uid()), outside(root.gid()));
+        volumes::own(&upper, Some(uid), Some(gid), Some(root.mode()))?;
     }
     mkdir(&dir.join("work"), 0o700)
 }

@@ -7,6 +7,7 @@ use crate::config::paths::Paths;
 use rocket_plan::PodPlan;
 use rocket_sys::clone::{Namespaces, unshare};
 use rocket_sys::mount::{self, Attributes};
+use rocket_sys::userns::{self, IdRange};
 use rustix::fs::Mode;
 use std::ffi::CString;
 use std::io;
@@ -65,12 +66,21 @@ pub fn mount(paths: &Paths, pod: &Path, app: &str) -> Result<PathBuf, SnapshotEr
         origin: Origin::Pod(Path::new("apps").join(app).join("upper")),
         recursive: false,
         follow_symlinks: false,
+        idmap: false,
     };
     let mut layers = vec![&upper];
     for name in &root.lowers {
         let source = sources.iter().find(|source| source.name == *name);
         layers.push(source.ok_or_else(|| SnapshotError::NoApp(app.to_owned()))?);
     }
+    let back = match plan.namespaces.user {
+        Some(map) => {
+            let range = IdRange { inside: map.base, outside: 0, count: map.count };
+            let made = userns::create(range, false).map_err(failed("make an id map"))?;
+            Some(made.user)
+        }
+        None => None,
+    };
     let place = std::path::absolute(pod.join(MOUNT_POINT)).map_err(failed("find the pod"))?;
     let attributes = Attributes { nosuid: true, nodev: true, ..Attributes::default() };
     let scratch = mount::new_filesystem("tmpfs", &[("mode", "0700")], attributes)
@@ -85,6 +95,11 @@ pub fn mount(paths: &Paths, pod: &Path, app: &str) -> Result<PathBuf, SnapshotEr
         let path = CString::new(name.clone()).map_err(failed("name a layer"))?;
         rustix::fs::mkdir(&path, Mode::RWXU).map_err(failed("make a directory"))?;
         let layer = source.open(paths, pod)?;
+        // Layers lie on disk with the ids inside, what the app wrote with those outside.
+        if let Some(back) = back.as_ref().filter(|_| index == 0) {
+            mount::idmap(layer.as_fd(), back.as_fd(), false)
+                .map_err(failed("see the app's files under their ids inside"))?;
+        }
         mount::attach_at(layer.as_fd(), &path).map_err(failed("attach a layer"))?;
         names.push(name);
     }

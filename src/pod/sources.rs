@@ -28,6 +28,9 @@ pub struct Source {
     /// A path of the host may be, or go through, a symlink.
     #[serde(default)]
     pub follow_symlinks: bool,
+    /// In a pod with a user namespace, what lies there under an id is that id's inside.
+    #[serde(default)]
+    pub idmap: bool,
 }
 
 /// Where a detached mount is cloned from.

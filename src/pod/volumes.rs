@@ -10,7 +10,7 @@ use rocket_podfile::{PodFile, VolumeKind};
 use rustix::fs::FileType;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What lies at the source of a `host` volume.
@@ -99,7 +99,27 @@ pub(super) fn make<'a>(
     };
     // What the pod file says of the directory itself wins over the image's.
     let default = |value: Option<u32>, other: u32| value.or((!filled).then_some(other));
-    own(&path, default(wanted.uid, 0), default(wanted.gid, 0), default(wanted.mode, 0o755))
+    own(&path, default(wanted.uid, 0), default(wanted.gid, 0), default(wanted.mode, 0o755))?;
+    if wanted.shift > 0 { shift(&path, wanted.shift) } else { Ok(()) }
+}
+
+/// Adds `by` to the owners of a tree that this process has just made and nobody else uses yet.
+fn shift(path: &Path, by: u32) -> Result<(), PrepareError> {
+    let found = std::fs::symlink_metadata(path).map_err(io_error("read", path))?;
+    if found.is_dir() {
+        for entry in std::fs::read_dir(path).map_err(io_error("read directory", path))? {
+            shift(&entry.map_err(io_error("read directory", path))?.path(), by)?;
+        }
+    }
+    // One that the pod does not have stays; so does that of a hard link which had its turn.
+    let owner = |id: u32| Some(if id < super::ids::COUNT { id.saturating_add(by) } else { id });
+    std::os::unix::fs::lchown(path, owner(found.uid()), owner(found.gid()))
+        .map_err(io_error("change the owner of", path))?;
+    // The change of owner has taken set-id bits away.
+    if found.is_symlink() {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, found.permissions()).map_err(io_error("set the mode of", path))
 }
 
 fn fill_from<'a>(

@@ -27,7 +27,6 @@ const NOT_YET: &[(&str, Refuse)] = &[
     ("app.*.health", Key),
     ("app.*.credentials", NotEmpty),
     ("app.*.security.devices", NotEmpty),
-    ("volume.*.idmap", When(false)),
     ("port.*.listen", NotEmpty),
     ("port.*.activation", When(true)),
     ("unit.machine", When(true)),

@@ -280,7 +280,6 @@ fn what_is_not_supported_is_named() {
         ("[credentials]\nx = { set = \"1\" }", "4:1", "credentials"),
         ("[unit]\nmachine = true", "5:11", "unit.machine = true"),
         ("[unit]\napp-scopes = true", "5:14", "unit.app-scopes = true"),
-        ("[volume.v]\nkind = \"state\"\nidmap = false", "6:9", "volume.v.idmap = false"),
     ] {
         let found = complaints(&format!("{HEAD}{text}"));
         let expected = format!("{at}: {what} {not}");
