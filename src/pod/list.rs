@@ -251,6 +251,7 @@ mod tests {
                 stop_timeout_ms: 0,
                 start_timeout_ms: None,
                 for_run: false,
+                ids: None,
                 weakened: Vec::new(),
             };
             meta.write(pod.path()).unwrap();

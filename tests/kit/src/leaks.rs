@@ -23,6 +23,7 @@ impl Held {
         }
         units().into_iter().for_each(|unit| add("unit", unit));
         locks().into_iter().for_each(|lock| add("lock", lock));
+        orphans().into_iter().for_each(|base| add("ids without a pod", base));
         for process in processes() {
             add("process", process.name.clone());
             if process.lasting() {
@@ -96,6 +97,20 @@ fn locks() -> Vec<String> {
         Some(format!("{} {}", words.get(1)?, words.get(5)?))
     };
     text.lines().filter_map(lock).collect()
+}
+
+/// Ranges of ids that belong to a pod without a directory.
+fn orphans() -> Vec<String> {
+    let pods = Path::new("/var/lib/rocket/pods");
+    let entries = std::fs::read_dir("/var/lib/rocket/ids").into_iter().flatten().flatten();
+    let orphan = |entry: std::fs::DirEntry| {
+        let owner = std::fs::read_link(entry.path()).ok()?;
+        let uuid = owner.to_str()?.strip_prefix("pod:")?.to_owned();
+        let mut states = std::fs::read_dir(pods).into_iter().flatten().flatten();
+        let known = states.any(|state| state.path().join(&uuid).exists());
+        (!known).then(|| entry.file_name().to_string_lossy().into_owned())
+    };
+    entries.filter_map(orphan).collect()
 }
 
 struct Process {
