@@ -7,6 +7,7 @@
 use super::accounts::{self, Database, Groups, Ids, Wanted};
 use super::etc;
 use super::explain::{AppFacts, UNKNOWN, UnitView, Unknown};
+use super::ids::FORESEEN;
 use super::limits::{Disk, Enforcement};
 use super::plan::{self, AppInput, Image, Input, Output};
 use super::prepare::{self, PrepareError};
@@ -72,6 +73,7 @@ pub fn foresee(
         pod,
         uuid: UUID,
         name,
+        ids: pod.security.user_namespace.then_some(FORESEEN),
         apps: apps.collect(),
         command_line: &[],
         host_files: etc::host_files(pod)?,

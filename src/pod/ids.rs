@@ -24,6 +24,9 @@ pub const COUNT: u32 = 65_536;
 /// The note in a pod directory: a symbolic link to the first id of its range.
 pub const NOTE: &str = "ids";
 
+/// Stands for the range that a start would choose. No pod ever has the host's root.
+pub const FORESEEN: IdMap = IdMap { base: 0, count: COUNT };
+
 /// Where ranges may lie: whole ones of [`COUNT`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {

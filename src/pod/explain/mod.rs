@@ -13,6 +13,7 @@ pub use mounts::{DeviceView, MountView, Place};
 pub use score::{AppScore, Score};
 pub use text::text;
 
+use super::ids::FORESEEN;
 use super::sources::Source;
 use rocket_plan::{
     AppPlan, Capabilities, ExitPolicy, IdMap, Isolators, Kind, LimitFile, Network, PodPlan, Ready,
@@ -259,7 +260,7 @@ fn pod_view(facts: &Facts<'_>) -> PodView {
         namespaces,
         shared_namespaces: shared,
         network: plan.namespaces.network,
-        ids: plan.namespaces.user.map(|map| ids(facts, map)),
+        ids: plan.namespaces.user.map(ids),
         sysctls: plan.sysctls.clone(),
         exit_policy: plan.exit_policy.clone(),
         stop_deadline_ms: plan.stop_deadline_ms,
@@ -271,8 +272,9 @@ fn pod_view(facts: &Facts<'_>) -> PodView {
     }
 }
 
-fn ids(_facts: &Facts<'_>, map: IdMap) -> Ids {
-    Ids { base: Some(map.base), count: map.count }
+/// Which range it will be is known of a pod that is there.
+fn ids(map: IdMap) -> Ids {
+    Ids { base: Some(map.base).filter(|_| map != FORESEEN), count: map.count }
 }
 
 fn isolators<'a>(facts: &Facts<'a>, app: &'a AppPlan) -> &'a Isolators {
@@ -284,7 +286,7 @@ fn app_view(facts: &Facts<'_>, app: &AppPlan, known: &AppFacts) -> AppView {
     let hidden = |field: &str| known.unknown.iter().any(|unknown| unknown.field == field);
     let user = facts.plan.namespaces.user;
     let outside = |id: u32| match user {
-        Some(map) => ids(facts, map).base.and_then(|base| base.checked_add(id)),
+        Some(map) => ids(map).base.and_then(|base| base.checked_add(id)),
         None => Some(id),
     };
     let filter = filter::Filter::new(app.seccomp.as_ref());
