@@ -20,8 +20,9 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("main", &[]),
 ];
 
-/// The one room with unsafe code.
-const UNSAFE_ROOM: &str = "stage1/sys/";
+/// The one room with unsafe code, and the one file of a test that has some: the probe of the escape
+/// suite makes calls that rocket never makes and must not have wrappers for. Nothing installed links it.
+const UNSAFE_ROOMS: [&str; 2] = ["stage1/sys/", "tests/escape/src/sys.rs"];
 /// A file longer than this is named; longer than [`TOO_LONG`] is a fault.
 const LONG: usize = 500;
 const TOO_LONG: usize = 700;
@@ -64,10 +65,10 @@ fn look(name: &str, text: &str, seen: &mut Seen) {
             None => seen.faults.push(format!("{name}: no room called {room}: see packaging/xtask")),
         }
     }
-    if !name.starts_with(UNSAFE_ROOM) {
+    if !UNSAFE_ROOMS.iter().any(|room| name.starts_with(room)) {
         for (line, code) in (1..).zip(code.lines()) {
             if words(code).any(|w| w == "unsafe") || code.contains("allow(unsafe_code") {
-                seen.faults.push(format!("{name}:{line}: unsafe code outside {UNSAFE_ROOM}"));
+                seen.faults.push(format!("{name}:{line}: unsafe code outside {}", UNSAFE_ROOMS[0]));
             }
         }
     }
@@ -184,6 +185,8 @@ mod tests {
         assert_eq!(faults("stage1/init/src/main.rs", "fn f() { unsafe { g() } }").len(), 1);
         assert_eq!(faults("stage1/init/src/main.rs", "#![forbid(unsafe_code)]"), [] as [&str; 0]);
         assert_eq!(faults("stage1/sys/src/fd.rs", "unsafe {}"), [] as [&str; 0]);
+        assert_eq!(faults("tests/escape/src/sys.rs", "unsafe {}"), [] as [&str; 0]);
+        assert_eq!(faults("tests/escape/src/world.rs", "unsafe {}").len(), 1);
     }
 
     #[test]
