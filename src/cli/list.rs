@@ -194,6 +194,7 @@ fn cause(cause: rocket_plan::Cause) -> &'static str {
         Cause::Oom => "memory ran out",
         Cause::Dependency => "an app it requires was over",
         Cause::ExecFailed => "could not be executed",
+        Cause::PreStart => "its pre-start handler failed",
         Cause::Setup => "stage1 failed",
     }
 }

@@ -22,6 +22,7 @@ pub mod run;
 pub mod stop;
 pub mod target;
 pub mod top;
+pub mod volume;
 pub mod wait;
 pub mod world;
 
@@ -96,6 +97,8 @@ pub enum Command {
     Fetch(fetch::FetchArgs),
     /// Pack, list and remove images.
     Image(image::ImageArgs),
+    /// List, remove and export volumes that are kept.
+    Volume(volume::VolumeArgs),
 }
 
 const SIGCHLD: i32 = 17;
@@ -155,6 +158,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Config(args) => Ok(config::run(&config, &args)),
         Command::Fetch(args) => fetch::run(&paths, args),
         Command::Image(args) => image::run(&paths, args),
+        Command::Volume(args) => volume::run(&paths, args),
     }
 }
 

@@ -149,6 +149,13 @@ pub struct App {
     pub user_labels: BTreeMap<String, String>,
 }
 
+impl App {
+    /// The program of an event handler, with its arguments.
+    pub fn handler(&self, name: &str) -> Option<Vec<String>> {
+        self.event_handlers.iter().find(|handler| handler.name == name).map(|h| h.exec.clone())
+    }
+}
+
 /// A program run before or after the app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventHandler {

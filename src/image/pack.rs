@@ -14,6 +14,7 @@ use crate::image::store::ImageId;
 use crate::image::unpack::Compression;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// What to pack.
@@ -78,7 +79,11 @@ impl Encoder {
             Self::Gzip(out) => out.finish()?,
             Self::Zstd(out) => out.finish()?,
         };
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+        match out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all() {
+            // A pipe has nothing that could be waited for.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            result => result,
+        }
     }
 }
 
@@ -99,6 +104,57 @@ impl Sink {
 /// A file that goes away unless it was finished.
 struct Unfinished(Option<PathBuf>);
 
+impl Unfinished {
+    fn into_place(mut self, output: &Path) -> Result<(), ImageError> {
+        if let Some(path) = &self.0 {
+            std::fs::rename(path, output).map_err(|e| ImageError::io("make", output, e))?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
+/// A new file beside `output`, which it is to replace.
+fn beside(output: &Path) -> Result<(File, Unfinished), ImageError> {
+    let name = output.file_name().ok_or_else(|| {
+        ImageError::bad(output.display().to_string(), "the output needs a file name")
+    })?;
+    // The rename at the end would put a file where a device, a pipe or a symlink was.
+    if std::fs::symlink_metadata(output).is_ok_and(|there| !there.is_file()) {
+        let subject = output.display().to_string();
+        return Err(ImageError::bad(subject, "there is something that is no regular file"));
+    }
+    let temp =
+        output.with_file_name(format!(".{}.{}", name.to_string_lossy(), uuid::Uuid::new_v4()));
+    let file = File::create_new(&temp).map_err(|e| ImageError::io("make", output, e))?;
+    Ok((file, Unfinished(Some(temp))))
+}
+
+/// Writes a tree that is no image as a plain tar archive, to a file or to standard output; what a
+/// person should know.
+pub fn archive(
+    tree: &Path,
+    output: Option<&Path>,
+    clamp: Option<i64>,
+) -> Result<Vec<String>, ImageError> {
+    let path = output.unwrap_or(Path::new("standard output"));
+    let (file, unfinished) = match output {
+        Some(output) => beside(output)?,
+        None => {
+            let out = io::stdout().as_fd().try_clone_to_owned();
+            (out.map_err(|e| ImageError::io("write", path, e))?.into(), Unfinished(None))
+        }
+    };
+    let out =
+        Encoder::new(file, Compression::None).map_err(|e| ImageError::io("write", path, e))?;
+    let mut sink = Sink { hasher: Hasher::new(Algo::Sha256), out, path: path.to_owned() };
+    let notes = walk::walk(&mut sink, tree, b".", clamp)?;
+    sink.write(&[0; 1024])?;
+    sink.out.finish().map_err(|e| ImageError::io("write", path, e))?;
+    unfinished.into_place(path)?;
+    Ok(notes)
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
@@ -110,30 +166,15 @@ impl Drop for Unfinished {
 /// Packs.
 pub fn pack(request: &Request<'_>) -> Result<Packed, ImageError> {
     request.manifest.validate()?;
-    let name = request.output.file_name().ok_or_else(|| {
-        ImageError::bad(request.output.display().to_string(), "the output needs a file name")
-    })?;
-    // The rename at the end would put a file where a device, a pipe or a symlink was.
-    if std::fs::symlink_metadata(request.output).is_ok_and(|there| !there.is_file()) {
-        let subject = request.output.display().to_string();
-        return Err(ImageError::bad(subject, "there is something that is no regular file"));
-    }
-    let temp = request.output.with_file_name(format!(
-        ".{}.{}",
-        name.to_string_lossy(),
-        uuid::Uuid::new_v4()
-    ));
+    let (file, unfinished) = beside(request.output)?;
     let make = |e| ImageError::io("make", request.output, e);
-    let file = File::create_new(&temp).map_err(make)?;
-    let mut unfinished = Unfinished(Some(temp.clone()));
     let out = Encoder::new(file, request.compression).map_err(make)?;
     let mut sink = Sink { hasher: Hasher::new(Algo::Sha512), out, path: request.output.to_owned() };
     manifest_entry(&mut sink, request)?;
-    let notes = walk::walk(&mut sink, request)?;
+    let notes = walk::walk(&mut sink, request.rootfs, b"rootfs", request.clamp)?;
     sink.write(&[0; 1024])?;
     sink.out.finish().map_err(|e| ImageError::io("write", request.output, e))?;
-    std::fs::rename(&temp, request.output).map_err(make)?;
-    unfinished.0 = None;
+    unfinished.into_place(request.output)?;
     Ok(Packed { id: ImageId::new(sink.hasher.finish()), notes })
 }
 

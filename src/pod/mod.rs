@@ -13,6 +13,7 @@ pub mod foresee;
 pub mod gc;
 pub mod ids;
 pub mod isolators;
+pub mod kept;
 pub mod life;
 pub mod limits;
 pub mod list;

@@ -16,6 +16,9 @@ pub(super) fn features(apps: &[AppPlan]) -> Vec<String> {
     if apps.iter().any(ordered) {
         features.push(feature::APP_ORDER.to_owned());
     }
+    if apps.iter().any(|app| app.pre_start.is_some() || app.post_stop.is_some()) {
+        features.push(feature::HANDLERS.to_owned());
+    }
     features
 }
 

@@ -37,6 +37,10 @@ pub struct Image {
     pub working_directory: Option<String>,
     /// Signal number that asks it to stop.
     pub stop_signal: Option<i32>,
+    /// Its pre-start handler.
+    pub pre_start: Option<Vec<String>>,
+    /// Its post-stop handler.
+    pub post_stop: Option<Vec<String>>,
     /// Paths it wants a volume at.
     pub mount_points: Vec<MountPoint>,
     /// What its isolators ask for.
@@ -265,7 +269,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
         cgroup: Cgroup::None,
         exit_status: ExitStatus::App,
         exit_policy,
-        stop_deadline_ms: stop_deadline_ms(pod),
+        stop_deadline_ms: stop_deadline_ms(&apps),
         sysctls: Vec::new(),
         limits,
         isolators,
@@ -280,9 +284,12 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
 
 /// The pod's own deadline: what its apps may take one after the other. The unit's timeout is 5 s
 /// longer, so init's SIGKILLs come before systemd's.
-fn stop_deadline_ms(pod: &PodFile) -> u64 {
-    let sum: u128 = pod.apps.iter().map(|app| app.stop_timeout.as_millis()).sum();
-    u64::try_from(sum).unwrap_or(u64::MAX).saturating_add(1000)
+fn stop_deadline_ms(apps: &[AppPlan]) -> u64 {
+    apps.iter().fold(1000, |sum: u64, app| {
+        // Its post-stop handler may take as long again.
+        let handler = if app.post_stop.is_some() { app.stop_timeout_ms } else { 0 };
+        sum.saturating_add(app.stop_timeout_ms).saturating_add(handler)
+    })
 }
 
 fn weakened(pod: &PodFile) -> Vec<String> {
@@ -307,6 +314,11 @@ fn weakened(pod: &PodFile) -> Vec<String> {
         list.push(format!("app.{}.security.seccomp = {seccomp:?}", app.name));
     }
     list
+}
+
+/// The pod file's handler, or the image's; an empty one is none.
+fn handler(own: &Option<Vec<String>>, image: &Option<Vec<String>>) -> Option<Vec<String>> {
+    own.as_ref().or(image.as_ref()).filter(|argv| !argv.is_empty()).cloned()
 }
 
 fn app_plan(
@@ -408,6 +420,8 @@ fn app_plan(
         },
         after: app.app.after.clone(),
         requires: app.app.requires.clone(),
+        pre_start: handler(&app.app.pre_start, &app.image.pre_start),
+        post_stop: handler(&app.app.post_stop, &app.image.post_stop),
         restart: super::order::restart(app.app),
         ready: Ready::Exec,
         stop_signal: app

@@ -293,7 +293,11 @@ fn meta(
         apps: apps.collect(),
         limits: unit.limits,
         slice: unit.slice,
-        stop_timeout_ms: unit.stop_timeout_ms.unwrap_or(u64::MAX),
+        // Handlers of images take their time, too, unless the pod file has its own idea.
+        stop_timeout_ms: match request.pod.unit.stop_timeout {
+            Some(_) => unit.stop_timeout_ms.unwrap_or(u64::MAX),
+            None => output.plan.stop_deadline_ms.saturating_add(4000),
+        },
         start_timeout_ms: unit.start_timeout_ms,
         for_run: request.for_run,
         ids: output.plan.namespaces.user,
@@ -429,6 +433,8 @@ fn plan_image(
         environment: app.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
         working_directory: app.working_directory.clone(),
         stop_signal: stored.manifest.stop_signal().and_then(signal_number),
+        pre_start: app.handler("pre-start"),
+        post_stop: app.handler("post-stop"),
         mount_points: mount_points.collect(),
         wishes,
         resources: app

@@ -27,6 +27,10 @@ pub struct App {
     pub environment: Vec<(String, String)>,
     /// `environment-files`, absolute paths of the host; under `environment`.
     pub environment_files: Vec<PathBuf>,
+    /// `pre-start`: a handler that runs before; `None` = the image's.
+    pub pre_start: Option<Vec<String>>,
+    /// `post-stop`: a handler that runs after; `None` = the image's.
+    pub post_stop: Option<Vec<String>>,
     /// `kind`.
     pub kind: AppKind,
     /// `after`: apps that start before this one.

@@ -33,6 +33,8 @@ pub(crate) const APP: &[&str] = &[
     "working-directory",
     "environment",
     "environment-files",
+    "pre-start",
+    "post-stop",
     "kind",
     "after",
     "requires",

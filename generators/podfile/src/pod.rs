@@ -60,12 +60,13 @@ impl PodFile {
     }
 
     /// How long a stop in order may take: `unit.stop-timeout`, or the sum over the apps plus 5 s.
+    /// An app with a `post-stop` handler counts twice: that may take as long again.
     pub fn stop_timeout(&self) -> TimeSpan {
         self.unit.stop_timeout.unwrap_or_else(|| {
-            let sum = self
-                .apps
-                .iter()
-                .fold(Duration::from_secs(5), |sum, app| sum.saturating_add(app.stop_timeout));
+            let sum = self.apps.iter().fold(Duration::from_secs(5), |sum, app| {
+                let handler = app.post_stop.as_ref().is_some_and(|argv| !argv.is_empty());
+                sum.saturating_add(app.stop_timeout.saturating_mul(if handler { 2 } else { 1 }))
+            });
             TimeSpan::Finite(sum)
         })
     }

@@ -1,7 +1,7 @@
 //! Walking the tree, by descriptors and without following links.
 
 use super::header::Entry;
-use super::{Request, Sink, in_tree, padding};
+use super::{Sink, in_tree, padding};
 use crate::image::error::ImageError;
 use crate::image::files::Xattrs;
 use crate::image::unpack::{Fate, fate};
@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 /// Directories inside directories that a fetch takes too.
 const MAX_DEPTH: usize = 500;
@@ -17,6 +18,8 @@ const MAX_DEPTH: usize = 500;
 struct Walk<'a> {
     sink: &'a mut Sink,
     clamp: Option<i64>,
+    /// It becomes an image, which has no device nodes.
+    image: bool,
     device: u64,
     /// First name of each inode with several.
     linked: BTreeMap<u64, Vec<u8>>,
@@ -28,20 +31,27 @@ fn fail(path: &[u8], problem: impl std::fmt::Display) -> ImageError {
     ImageError::bad(in_tree(path), problem.to_string())
 }
 
-pub(super) fn walk(sink: &mut Sink, request: &Request<'_>) -> Result<Vec<String>, ImageError> {
+/// Writes `tree` below the name `top`.
+pub(super) fn walk(
+    sink: &mut Sink,
+    tree: &Path,
+    top: &[u8],
+    clamp: Option<i64>,
+) -> Result<Vec<String>, ImageError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(request.rootfs, flags, Mode::empty())
-        .map_err(|e| ImageError::io("open", request.rootfs, e))?;
-    let stat = rustix::fs::fstat(&root).map_err(|e| ImageError::io("stat", request.rootfs, e))?;
+    let root = rustix::fs::open(tree, flags, Mode::empty())
+        .map_err(|e| ImageError::io("open", tree, e))?;
+    let stat = rustix::fs::fstat(&root).map_err(|e| ImageError::io("stat", tree, e))?;
     let mut walk = Walk {
         sink,
-        clamp: request.clamp,
+        clamp,
+        image: top == b"rootfs",
         device: stat.st_dev,
         linked: BTreeMap::new(),
         buffer: vec![0; 256 << 10],
         notes: Vec::new(),
     };
-    walk.dir(&root, b"rootfs", &stat, 0)?;
+    walk.dir(&root, top, &stat, 0)?;
     Ok(walk.notes)
 }
 
@@ -100,6 +110,10 @@ impl Walk<'_> {
         }
         if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
             if path.starts_with(b"rootfs/dev/") {
+                return Ok(());
+            }
+            if !self.image {
+                self.notes.push(format!("{}: a device node; left out", in_tree(path)));
                 return Ok(());
             }
             return Err(fail(path, "device nodes outside /dev cannot be part of an image"));

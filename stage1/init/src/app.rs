@@ -62,6 +62,19 @@ pub fn start(
     })
 }
 
+/// An app's handler, as an app: appc 0.8.11, aci.md. It is the pod's root in the app's root, leaf and
+/// environment, with the capabilities that the app may have at most, and has no terminal.
+pub fn handler(app: &AppPlan, argv: &[String]) -> AppPlan {
+    let mut handler = app.clone();
+    handler.argv = argv.to_vec();
+    (handler.uid, handler.gid, handler.groups) = (0, 0, Vec::new());
+    let caps = &mut handler.capabilities;
+    (caps.effective, caps.permitted) = (caps.bounding.clone(), caps.bounding.clone());
+    (caps.inheritable, caps.ambient) = (Vec::new(), Vec::new());
+    (handler.stdin, handler.terminal) = (None, None);
+    handler
+}
+
 /// Clones a child into an app's leaf and waits until `child` has become another program there, or
 /// has returned why not.
 pub fn launch(

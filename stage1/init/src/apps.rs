@@ -7,21 +7,37 @@ use rocket_plan::{AppExit, Cause, ExitRecord};
 use rocket_sys::pidfd::{self, Exit};
 use rocket_sys::signal;
 
-use crate::failure::{ROCKET, warn};
+use crate::failure::{Failure, ROCKET, warn};
 use crate::record::unix_ms;
 use crate::run::{Init, tell};
 use crate::show;
-use crate::supervise::{Action, State, Todo};
+use crate::supervise::{Action, End, State, Todo};
 use crate::{app, reap};
 
 const SIGHUP: i32 = 1;
 const SIGCONT: i32 = 18;
+
+/// Which of an app's programs a process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// The pre-start handler.
+    Before,
+    /// The app itself.
+    #[default]
+    Main,
+    /// The post-stop handler.
+    After,
+}
 
 /// An app's process and history.
 #[derive(Debug, Default)]
 pub struct Process {
     /// While it runs.
     pub alive: Option<(i32, OwnedFd)>,
+    /// What that process is.
+    pub phase: Phase,
+    /// What the post-stop handler failed with.
+    unclean: Option<String>,
     /// The process that led its last session.
     leader: Option<i32>,
     /// Unix time of the start of its last run.
@@ -67,11 +83,103 @@ impl Init<'_> {
                 Action::None => {}
                 Action::Start => queue.extend(self.start(index)),
                 Action::Signal => self.signal_to_stop(index),
+                Action::Prepare => queue.extend(self.handle(index, Phase::Before)),
+                Action::Clean => {
+                    self.kill(index);
+                    queue.extend(self.handle(index, Phase::After));
+                }
                 Action::Kill | Action::Sweep => self.kill(index),
                 Action::Note => self.note(index),
             }
         }
         self.show();
+    }
+
+    /// Runs a handler.
+    fn handle(&mut self, index: usize, phase: Phase) -> Todo {
+        let Some(plan) = self.plan.apps.get(index) else { return Todo::new() };
+        let (argv, wanted) = match phase {
+            Phase::After => (&plan.post_stop, State::Cleaning),
+            Phase::Before | Phase::Main => (&plan.pre_start, State::Preparing),
+        };
+        // What came before this in the queue may have ended the pod.
+        let Some(argv) = argv.as_ref().filter(|_| self.pod.state(index) == wanted) else {
+            return Todo::new();
+        };
+        if phase == Phase::After || self.pod.restarts(index) > 0 {
+            self.clear(index);
+        }
+        let begun = unix_ms();
+        let plan = app::handler(plan, argv);
+        let started = app::start(self.single, &plan, &self.setup, &self.descriptors);
+        let now = self.now();
+        let Some(process) = self.processes.get_mut(index) else { return Todo::new() };
+        process.phase = phase;
+        if phase == Phase::Before {
+            process.started_ms = begun;
+            process.oom_before = process.oom_kills;
+        }
+        match started {
+            Ok(started) => {
+                process.leader = Some(started.pid);
+                process.alive = Some((started.pid, started.pidfd));
+                if phase == Phase::Before {
+                    self.pod.preparing(index, now);
+                }
+                Todo::new()
+            }
+            Err(failure) if phase == Phase::After => {
+                process.unclean = Some(format!("post-stop: {}", failure.text));
+                self.cleaned(index)
+            }
+            Err(failure) => {
+                let text = format!("pre-start: {}", failure.text);
+                self.not_started(index, Failure::new(failure.code, text), Cause::PreStart)
+            }
+        }
+    }
+
+    /// The post-stop handler is over: now the app has ended.
+    fn cleaned(&mut self, index: usize) -> Todo {
+        let Some((exit, end)) = self.pod.cleaned(index, self.now()) else { return Todo::new() };
+        self.concluded(index, exit, end)
+    }
+
+    fn clear(&self, index: usize) {
+        if let (Some(tree), Some(leaf)) =
+            (&self.setup.cgroup, self.plan.apps.get(index).and_then(|app| app.leaf.as_ref()))
+        {
+            tree.clear(leaf);
+        }
+    }
+
+    /// The first exec of a run has failed.
+    fn not_started(&mut self, index: usize, failure: Failure, cause: Cause) -> Todo {
+        let now = self.now();
+        let (Some(plan), Some(process)) =
+            (self.plan.apps.get(index), self.processes.get_mut(index))
+        else {
+            return Todo::new();
+        };
+        process.ended_ms = unix_ms();
+        let exit = Exit::Code(failure.code);
+        process.exit = Some(exit);
+        process.why.clone_from(&failure.text);
+        let had_run = self.pod.restarts(index) > 0;
+        let end = self.pod.failed_to_start(index, failure.code, now);
+        if self.ready || had_run {
+            self.say(&format!("app {}: {}", plan.name, failure.text));
+        } else {
+            self.told = true;
+            tell(&failure, self.tether, self.notify);
+        }
+        let cause = if failure.code == ROCKET { Cause::Setup } else { cause };
+        let text = match end.message {
+            Some(more) => format!("{}, {more}", failure.text),
+            None => failure.text,
+        };
+        self.app_record(index, Some(exit), cause, Some(text));
+        end.todo
     }
 
     fn start(&mut self, index: usize) -> Todo {
@@ -80,19 +188,16 @@ impl Init<'_> {
         if self.pod.state(index) != State::Starting {
             return Todo::new();
         }
-        if self.pod.restarts(index) > 0
-            && let (Some(tree), Some(leaf)) = (&self.setup.cgroup, &plan.leaf)
-        {
-            tree.clear(leaf);
+        if self.pod.restarts(index) > 0 && plan.pre_start.is_none() {
+            self.clear(index);
         }
         self.look_for_oom(index);
         let started_ms = unix_ms();
         let started = app::start(self.single, plan, &self.setup, &self.descriptors);
-        let ended_ms = unix_ms();
         let now = self.now();
         let Some(process) = self.processes.get_mut(index) else { return Todo::new() };
+        process.phase = Phase::Main;
         process.started_ms = started_ms;
-        process.ended_ms = ended_ms;
         process.oom_before = process.oom_kills;
         match started {
             Ok(started) => {
@@ -100,25 +205,7 @@ impl Init<'_> {
                 process.alive = Some((started.pid, started.pidfd));
                 self.pod.started(index, now)
             }
-            Err(failure) => {
-                let exit = Exit::Code(failure.code);
-                process.exit = Some(exit);
-                process.why.clone_from(&failure.text);
-                let end = self.pod.failed_to_start(index, failure.code, now);
-                if self.ready || process.leader.is_some() {
-                    self.say(&format!("app {}: {}", plan.name, failure.text));
-                } else {
-                    self.told = true;
-                    tell(&failure, self.tether, self.notify);
-                }
-                let cause = if failure.code == ROCKET { Cause::Setup } else { Cause::ExecFailed };
-                let text = match end.message {
-                    Some(more) => format!("{}, {more}", failure.text),
-                    None => failure.text,
-                };
-                self.app_record(index, Some(exit), cause, Some(text));
-                end.todo
-            }
+            Err(failure) => self.not_started(index, failure, Cause::ExecFailed),
         }
     }
 
@@ -183,10 +270,42 @@ impl Init<'_> {
         // Before anything is counted from the end, so that no pause looks shorter than it was.
         let ended_ms = unix_ms();
         self.look_for_oom(index);
-        let end = self.pod.ended(index, exit, self.now());
         let Some(process) = self.processes.get_mut(index) else { return };
-        process.ended_ms = ended_ms;
         process.alive = None;
+        let well = exit == Exit::Code(0);
+        let todo = match process.phase {
+            Phase::Before if well && self.pod.state(index) == State::Preparing => {
+                self.pod.prepared(index)
+            }
+            Phase::After => {
+                process.unclean =
+                    (!well).then(|| format!("its post-stop handler {}", show::exit(exit, false)));
+                self.cleaned(index)
+            }
+            phase => {
+                process.ended_ms = ended_ms;
+                process.unclean = None;
+                let now = self.now();
+                let clean =
+                    if phase == Phase::Main { self.pod.clean(index, exit, now) } else { None };
+                match clean {
+                    Some(todo) => todo,
+                    None => {
+                        let mut end = self.pod.ended(index, exit, now);
+                        if phase == Phase::Before && end.cause == Cause::Exited {
+                            end.cause = Cause::PreStart;
+                        }
+                        self.concluded(index, exit, end)
+                    }
+                }
+            }
+        };
+        self.act(&todo);
+    }
+
+    /// Says and records how a run of an app has ended; what is to be done now.
+    fn concluded(&mut self, index: usize, exit: Exit, end: End) -> Todo {
+        let Some(process) = self.processes.get_mut(index) else { return Todo::new() };
         process.exit = Some(exit);
         let victims = process.oom_kills.saturating_sub(process.oom_before);
         let oom = victims > 0 && exit == Exit::Signal(reap::sigkill());
@@ -195,22 +314,36 @@ impl Init<'_> {
         let mut more: Vec<String> = Vec::new();
         more.extend((victims > 0 && cause != Cause::Oom).then(|| show::victims(victims)));
         more.extend(by_loss.map(|lost| format!("stopped: {lost}, which it requires, has ended")));
+        more.extend(process.unclean.take());
         more.extend(end.message);
         let more = more.join(", ");
         let mut why = show::exit(exit, cause == Cause::Oom);
+        if cause == Cause::PreStart {
+            why = format!("its pre-start handler {why}");
+        }
         if !more.is_empty() {
             why = format!("{why}, {more}");
         }
         process.why.clone_from(&why);
         let surprise = cause == Cause::Exited && exit.status() != 0 && self.tether.is_none();
+        // The pod never was ready, and this is why.
+        let fatal = cause == Cause::PreStart && !self.ready && self.pod.culprit() == Some(index);
+        if fatal {
+            self.told = true;
+            let name = self.plan.apps.get(index).map_or("", |app| app.name.as_str());
+            let failure = Failure::new(exit.status(), format!("app {name}: {why}"));
+            tell(&failure, self.tether, self.notify);
+        }
+        let surprise = !fatal && (surprise || cause == Cause::PreStart);
         if let Some(app) = self.plan.apps.get(index)
             && (!more.is_empty() || surprise || matches!(cause, Cause::Oom | Cause::Timeout))
         {
             self.say(&format!("app {}: {why}", app.name));
         }
+        let more = if cause == Cause::PreStart { why } else { more };
         let message = Some(more).filter(|more| !more.is_empty());
         self.app_record(index, Some(exit), cause, message);
-        self.act(&end.todo);
+        end.todo
     }
 
     /// Counts what the kernel has killed in an app's leaf.

@@ -11,7 +11,7 @@ use rocket_sys::caps::CapSet;
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 10] = [
+pub const FEATURES: [&str; 11] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
@@ -20,6 +20,7 @@ pub const FEATURES: [&str; 10] = [
     feature::TERMINAL,
     feature::RESTART,
     feature::APP_ORDER,
+    feature::HANDLERS,
     feature::LIMIT_REPORT,
     feature::USER_NAMESPACE,
 ];
@@ -137,7 +138,12 @@ fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
     if app.argv.first().is_none_or(String::is_empty) {
         return Err("no program".to_owned());
     }
-    let mut strings = app.argv.iter().chain(&app.environment);
+    let mut handlers = app.pre_start.iter().chain(&app.post_stop);
+    if handlers.any(|argv| argv.first().is_none_or(String::is_empty)) {
+        return Err("a handler has no program".to_owned());
+    }
+    let handlers = app.pre_start.iter().chain(&app.post_stop).flatten();
+    let mut strings = app.argv.iter().chain(handlers).chain(&app.environment);
     if strings.any(|s| s.contains('\0')) {
         return Err("a NUL byte in the arguments or the environment".to_owned());
     }

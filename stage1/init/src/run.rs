@@ -188,7 +188,15 @@ impl Init<'_> {
                     (false, Some(why)) if !self.told => format!("\nSTATUS=stopping: {why}"),
                     (false, _) => String::new(),
                 };
-                self.notify.send(&format!("STOPPING=1{status}"));
+                // Apps with post-stop handlers may take longer than the pod file alone tells.
+                let handlers = self.plan.apps.iter().any(|app| app.post_stop.is_some());
+                let extend = if handlers {
+                    let ms = self.plan.stop_deadline_ms.saturating_add(4000);
+                    format!("\nEXTEND_TIMEOUT_USEC={}", ms.saturating_mul(1000))
+                } else {
+                    String::new()
+                };
+                self.notify.send(&format!("STOPPING=1{status}{extend}"));
             }
         }
     }
@@ -405,8 +413,13 @@ impl Init<'_> {
         let Some((_, main)) = &process.alive else {
             return Err(Failure::rocket(format!("app {} is not running", app.name)));
         };
-        if self.pod.state(index) != State::Running {
-            return Err(Failure::rocket(format!("app {} is stopping", app.name)));
+        match self.pod.state(index) {
+            State::Running => {}
+            State::Preparing => {
+                let text = format!("app {} is not running: its pre-start handler is", app.name);
+                return Err(Failure::rocket(text));
+            }
+            _ => return Err(Failure::rocket(format!("app {} is stopping", app.name))),
         }
         let fds = <[OwnedFd; 3]>::try_from(fds)
             .map_err(|_| Failure::rocket("three descriptors must come with the request"))?;

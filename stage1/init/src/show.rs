@@ -35,6 +35,8 @@ pub fn status(apps: &[App<'_>]) -> String {
             _ if app.ready && app.oom_kills > 0 => victims(app.oom_kills),
             _ if app.ready => continue,
             State::Waiting | State::Starting => "waits".to_owned(),
+            State::Preparing => "runs its pre-start handler".to_owned(),
+            State::Cleaning => "runs its post-stop handler".to_owned(),
             State::Running => "runs".to_owned(),
             State::Stopping | State::Killed => "stops".to_owned(),
             State::Ended => "has ended".to_owned(),

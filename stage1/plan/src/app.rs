@@ -57,6 +57,12 @@ pub struct AppPlan {
     /// Apps, earlier in the plan, that must be ready before this one starts, and stay.
     #[serde(default)]
     pub requires: Vec<String>,
+    /// Program and arguments of a handler that ends well before the app starts; run as root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_start: Option<Vec<String>>,
+    /// The same, run after the app's main process has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_stop: Option<Vec<String>>,
     /// What happens when it ends.
     pub restart: Restart,
     /// When it counts as ready.

@@ -40,6 +40,8 @@ pub mod feature {
     pub const RESTART: &str = "restart";
     /// Apps start after others and require them; some run to their end.
     pub const APP_ORDER: &str = "app-order";
+    /// Handlers run before and after apps: `pre-start` and `post-stop`.
+    pub const HANDLERS: &str = "handlers";
     /// What became of each limit is looked at and reported, those of the pod too.
     pub const LIMIT_REPORT: &str = "limit-report";
     /// The pod has a user namespace of its own, handed over as a descriptor.

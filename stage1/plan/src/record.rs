@@ -34,6 +34,8 @@ pub enum Cause {
     Oom,
     /// An app it requires had ended: it was stopped, or never started (neither code nor signal).
     Dependency,
+    /// Its pre-start handler failed, and it was not started; code or signal are the handler's.
+    PreStart,
     /// stage1 itself failed; the code is 125.
     Setup,
 }

@@ -4,6 +4,7 @@ mod apps;
 mod commands;
 mod failed;
 mod foreground;
+mod handlers;
 mod leaks;
 mod life;
 mod syscalls;

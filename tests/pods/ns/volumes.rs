@@ -244,3 +244,47 @@ fn an_image_that_wants_a_volume_over_what_is_rockets_own_is_refused() {
         rocket(["run", &name]).ends_with(125).says(&["cannot mount volume \"x\""]);
     }
 }
+
+#[test]
+fn kept_volumes_are_listed_exported_and_removed_when_nobody_has_them() {
+    require_bed("ns");
+    let name = "example.com/kept:1.0";
+    image::add_busybox(name, &["/bin/sh"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keeps.toml");
+    let script = "mkdir -p /data/d; echo x > /data/d/f; chown 33:34 /data/d/f; ln -sf f /data/d/l";
+    let text = format!(
+        "network = \"none\"\n[app.a]\nimage = \"{name}\"\n\
+         exec = [\"/bin/sh\", \"-c\", \"{script}\"]\nmounts = {{ \"/data\" = \"v\" }}\n\
+         [volume.v]\nkind = \"state\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    rocket(["run", "--rm", "--name", "keeps", "--file", file]).ok();
+    let list = || {
+        let text = rocket(["volume", "list", "--format=json"]).ok().stdout;
+        let list: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        list.into_iter().find(|volume| volume["pod"] == "keeps")
+    };
+    let volume = list().unwrap();
+    assert_eq!((&volume["name"], &volume["used-by"]), (&"v".into(), &serde_json::json!([])));
+    assert!(volume["bytes"].as_u64().unwrap() > 0);
+
+    let tar = dir.path().join("v.tar");
+    let tar = tar.to_str().unwrap();
+    rocket(["volume", "export", "keeps/v", "--output", tar]).ok();
+    let listed = run("tar", ["--numeric-owner", "-tvf", tar]).ok().stdout;
+    assert!(listed.contains("33/34") && listed.contains(" ./d/l -> f"), "{listed}");
+    let again = run("/bin/sh", ["-c", &format!("rocket volume export keeps/v | cmp - {tar}")]);
+    again.ok();
+
+    let uuid = rocket(["prepare", "--name", "keeps", "--file", file]).ok();
+    assert_eq!(list().unwrap()["used-by"], serde_json::json!([uuid.text()]));
+    rocket(["volume", "rm", "keeps/v"]).ends_with(125).says(&["keeps/v is used by", uuid.text()]);
+    rocket(["rm", uuid.text()]).ok();
+    for bad in ["keeps", "keeps/w", "../v", "keeps/.."] {
+        rocket(["volume", "rm", bad]).ends_with(125);
+    }
+    rocket(["volume", "rm", "keeps/v"]).ok();
+    assert!(list().is_none() && !Path::new("/var/lib/rocket/volumes/keeps").exists());
+}

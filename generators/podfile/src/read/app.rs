@@ -46,6 +46,8 @@ pub(super) fn app(name: String, section: &Section<'_>) -> App {
         environment_files: section
             .list("environment-files", |text| parse_path(text).map(PathBuf::from))
             .unwrap_or_default(),
+        pre_start: handler(section, "pre-start"),
+        post_stop: handler(section, "post-stop"),
         kind: section
             .choice("kind", &[("service", AppKind::Service), ("oneshot", AppKind::Oneshot)])
             .unwrap_or(AppKind::Service),
@@ -88,6 +90,15 @@ fn command(section: &Section<'_>, node: &Node, key: &str) -> Option<Vec<String>>
         Some(_) => {}
     }
     Some(words.into_iter().map(|(_, word)| word.to_owned()).collect())
+}
+
+/// A command, or an empty list for none.
+fn handler(section: &Section<'_>, key: &str) -> Option<Vec<String>> {
+    let node = section.node(key)?;
+    match &node.value {
+        Value::Array(items) if items.is_empty() => Some(Vec::new()),
+        _ => command(section, node, key),
+    }
 }
 
 fn account(text: &str, what: &str) -> Result<Account, String> {

@@ -3,6 +3,8 @@
 //! `table` says what one app does, `restart` how soon and how often it starts again; here is what
 //! is between apps: the order, what requires what, and when the pod as a whole ends.
 
+#[cfg(test)]
+mod handlers;
 mod restart;
 mod rules;
 mod table;
@@ -35,6 +37,15 @@ struct Loss {
     status: Option<i32>,
 }
 
+/// An end that is judged when the app has been cleaned up after.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    exit: Exit,
+    cause: Cause,
+    /// It had been told to.
+    leaving: bool,
+}
+
 #[derive(Clone, Debug)]
 struct App {
     rules: Rules,
@@ -44,6 +55,10 @@ struct App {
     restarts: u32,
     /// Whether its program has ever run.
     has_run: bool,
+    /// Whether a run has ever begun, if only with its pre-start handler.
+    begun: bool,
+    /// How its main process ended, while the post-stop handler runs.
+    cleaning: Option<Ended>,
     /// When this run began.
     started: u64,
     /// In backoff: when it starts again. Stopping: when SIGKILL follows the stop signal.
@@ -95,6 +110,8 @@ impl Pod {
             history: History::default(),
             restarts: 0,
             has_run: false,
+            begun: false,
+            cleaning: None,
             started: 0,
             due: None,
             late: false,
@@ -179,11 +196,43 @@ impl Pod {
     pub fn started(&mut self, index: usize, now: u64) -> Todo {
         if let Some(app) = self.apps.get_mut(index) {
             app.has_run = true;
+            app.begun = true;
             app.started = now;
         }
         let mut todo: Todo = self.step(index, Event::Started).into_iter().collect();
         todo.extend(self.settle());
         todo
+    }
+
+    /// An app's pre-start handler runs.
+    pub fn preparing(&mut self, index: usize, now: u64) {
+        if let Some(app) = self.apps.get_mut(index) {
+            app.begun = true;
+            app.started = now;
+        }
+    }
+
+    /// An app's pre-start handler has done what it was to do.
+    pub fn prepared(&mut self, index: usize) -> Todo {
+        self.step(index, Event::Go).into_iter().collect()
+    }
+
+    /// An app's main process ended: `None` if that is all, else its post-stop handler comes first, and
+    /// [`Self::cleaned`] after that.
+    pub fn clean(&mut self, index: usize, exit: Exit, now: u64) -> Option<Todo> {
+        let cause = self.cause(index);
+        let app = self.apps.get_mut(index).filter(|app| app.rules.post_stop)?;
+        app.cleaning = Some(Ended { exit, cause, leaving: app.state.is_leaving() });
+        app.due = Some(now.saturating_add(app.rules.stop_timeout));
+        Some(self.step(index, Event::Clean).into_iter().collect())
+    }
+
+    /// An app's post-stop handler ended, or could not run: how the app itself had ended, and what
+    /// comes of that.
+    pub fn cleaned(&mut self, index: usize, now: u64) -> Option<(Exit, End)> {
+        let ended = self.apps.get_mut(index)?.cleaning.take()?;
+        let end = self.conclude(index, ended, now);
+        Some((ended.exit, end))
     }
 
     /// An app could not be executed. The first time the pod was never ready and ends, whatever its
@@ -201,23 +250,29 @@ impl Pod {
         End { cause: Cause::Exited, message: None, todo }
     }
 
-    /// An app's main process ended: why, and what to do next.
+    /// An app's main process ended, or its pre-start handler did and it was not to: why, and what to
+    /// do next.
     pub fn ended(&mut self, index: usize, exit: Exit, now: u64) -> End {
-        let cause = self.cause(index);
-        let (event, message) = self.judge(index, exit, now);
+        let leaving = self.state(index).is_leaving();
+        let ended = Ended { exit, cause: self.cause(index), leaving };
+        self.conclude(index, ended, now)
+    }
+
+    fn conclude(&mut self, index: usize, ended: Ended, now: u64) -> End {
+        let (event, message) = self.judge(index, ended, now);
         let mut todo: Todo = self.step(index, event).into_iter().collect();
-        todo.extend(self.over(index, exit.status(), now));
+        todo.extend(self.over(index, ended.exit.status(), now));
         todo.extend(self.settle());
-        End { cause, message, todo }
+        End { cause: ended.cause, message, todo }
     }
 
     /// Whether an app that has ended stays so.
-    fn judge(&mut self, index: usize, exit: Exit, now: u64) -> (Event, Option<String>) {
+    fn judge(&mut self, index: usize, ended: Ended, now: u64) -> (Event, Option<String>) {
         let stopping = self.down.is_some();
         let Some(app) = self.apps.get_mut(index) else { return (Event::Done, None) };
         app.due = None;
-        let well = exit.status() == 0;
-        if app.state.is_leaving() {
+        let well = ended.exit.status() == 0;
+        if ended.leaving || app.again {
             return match app.lost {
                 _ if stopping => (Event::Done, None),
                 Some(lost) if lost.status.is_some() => (Event::Failed, None),
@@ -309,8 +364,7 @@ impl Pod {
             }
             app.lost = app.lost.or(Some(Loss { of, status }));
             gone.push(other);
-            let has_process = app.state == State::Running || app.state.is_leaving();
-            if !has_process {
+            if !app.state.has_process() {
                 let event = if status.is_some() { Event::Failed } else { Event::Done };
                 todo.extend(self.step(other, event));
                 todo.extend(self.over(other, status.unwrap_or(0), now));
@@ -350,12 +404,12 @@ impl Pod {
         app.history.forget();
         match app.state {
             State::Waiting | State::Starting => Err("it has not been started yet".to_owned()),
-            _ if app.lost.is_some() && app.state.is_leaving() => Err("it is stopping".to_owned()),
-            State::Running => {
+            _ if app.lost.is_some() && app.state.has_process() => Err("it is stopping".to_owned()),
+            State::Preparing | State::Running => {
                 app.again = true;
                 Ok(self.turn(index, now))
             }
-            State::Stopping | State::Killed => {
+            State::Stopping | State::Killed | State::Cleaning => {
                 app.again = true;
                 Ok(Todo::new())
             }
@@ -390,10 +444,11 @@ impl Pod {
     fn next_turn(&mut self, now: u64) -> Todo {
         let down = self.down.is_some();
         let concerned = |a: &&App| down || a.lost.is_some();
-        if self.apps.iter().filter(concerned).any(|a| a.state.is_leaving()) {
+        let leaving = |a: &App| a.state.is_leaving() || a.state == State::Cleaning;
+        if self.apps.iter().filter(concerned).any(leaving) {
             return Todo::new();
         }
-        let next = |a: &App| a.state == State::Running && concerned(&a);
+        let next = |a: &App| matches!(a.state, State::Preparing | State::Running) && concerned(&a);
         match self.apps.iter().rposition(next) {
             Some(index) => self.turn(index, now),
             None => Todo::new(),
@@ -411,9 +466,11 @@ impl Pod {
     fn go(&mut self, index: usize) -> Todo {
         if let Some(app) = self.apps.get_mut(index) {
             (app.due, app.late, app.again) = (None, false, false);
-            app.restarts = app.restarts.saturating_add(u32::from(app.has_run));
+            app.restarts = app.restarts.saturating_add(u32::from(app.begun));
         }
-        self.step(index, Event::Go).into_iter().collect()
+        let prepare = self.apps.get(index).is_some_and(|app| app.rules.pre_start);
+        let event = if prepare { Event::Prepare } else { Event::Go };
+        self.step(index, event).into_iter().collect()
     }
 
     /// Starts what has all that it waits for.
@@ -444,7 +501,12 @@ impl Pod {
             let due = app.due.is_some_and(|d| d <= now);
             match app.state {
                 State::Backoff if due => todo.extend(self.go(index)),
-                State::Running | State::Stopping if due || all => {
+                // Once: nothing more can be done than that.
+                State::Cleaning if app.cleaning.is_some() && app.due.is_some() && (due || all) => {
+                    app.due = None;
+                    todo.extend(self.step(index, Event::Kill));
+                }
+                State::Preparing | State::Running | State::Stopping if due || all => {
                     app.late = true;
                     todo.extend(self.step(index, Event::Kill));
                 }
@@ -456,8 +518,13 @@ impl Pod {
 
     /// When to call [`Self::tick`] next.
     pub fn next_deadline(&self) -> Option<u64> {
-        let timed = |a: &&App| matches!(a.state, State::Stopping | State::Backoff);
-        let lasting = |a: &App| matches!(a.state, State::Running | State::Stopping);
+        let timed =
+            |a: &&App| matches!(a.state, State::Stopping | State::Backoff | State::Cleaning);
+        let lasting = |a: &App| match a.state {
+            State::Preparing | State::Running | State::Stopping => true,
+            State::Cleaning => a.due.is_some(),
+            _ => false,
+        };
         let pod = self.apps.iter().any(lasting).then_some(self.deadline).flatten();
         self.apps.iter().filter(timed).filter_map(|a| a.due).chain(pod).min()
     }

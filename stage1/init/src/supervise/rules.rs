@@ -15,8 +15,12 @@ pub struct Rules {
     pub requires: Vec<usize>,
     /// What happens when it ends.
     pub restart: Restart,
-    /// From the stop signal to SIGKILL.
+    /// From the stop signal to SIGKILL; and as long again for the post-stop handler.
     pub stop_timeout: u64,
+    /// Whether a handler runs before it.
+    pub pre_start: bool,
+    /// Whether a handler runs after it.
+    pub post_stop: bool,
 }
 
 impl Rules {
@@ -30,6 +34,8 @@ impl Rules {
             requires: app.requires.iter().filter_map(find).collect(),
             restart: app.restart,
             stop_timeout: app.stop_timeout_ms,
+            pre_start: app.pre_start.is_some(),
+            post_stop: app.post_stop.is_some(),
         };
         plan.apps.iter().map(rules).collect()
     }

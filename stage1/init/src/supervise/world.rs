@@ -20,6 +20,10 @@ pub struct Programs {
     pub runs: HashMap<&'static str, Vec<Run>>,
     /// How long after its stop signal each ends; without one, at once.
     pub slow: HashMap<&'static str, u64>,
+    /// How long pre-start handlers take, and how they end; 5 ms and well without an entry.
+    pub before: HashMap<&'static str, Run>,
+    /// The same of post-stop handlers.
+    pub after: HashMap<&'static str, Run>,
     /// Which cannot be executed.
     pub broken: Vec<&'static str>,
 }
@@ -34,6 +38,13 @@ pub enum Hand {
     Murder(&'static str),
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Before,
+    Main,
+    After,
+}
+
 pub struct World {
     pub pod: Pod,
     programs: Programs,
@@ -41,6 +52,8 @@ pub struct World {
     /// When each process ends, and how.
     pub ends: Vec<Option<(u64, Exit)>>,
     runs: Vec<usize>,
+    /// What the process of each app is.
+    phases: Vec<Phase>,
     pub log: Vec<String>,
     ready: bool,
 }
@@ -53,6 +66,8 @@ pub fn app(name: &str, requires: &[usize], after: &[usize]) -> Rules {
         requires: requires.to_vec(),
         restart: Restart::No,
         stop_timeout: 100,
+        pre_start: false,
+        post_stop: false,
     }
 }
 
@@ -70,6 +85,7 @@ impl World {
             now: 0,
             ends: vec![None; count],
             runs: vec![0; count],
+            phases: vec![Phase::Main; count],
             log: Vec::new(),
             ready: false,
         }
@@ -94,6 +110,16 @@ impl World {
             let name = self.name(index);
             match action {
                 Action::None | Action::Sweep => {}
+                Action::Prepare if self.pod.state(index) != State::Preparing => {}
+                Action::Prepare => {
+                    self.say(format!("prepare {name}"));
+                    self.handle(index, Phase::Before);
+                    self.pod.preparing(index, self.now);
+                }
+                Action::Clean => {
+                    self.say(format!("clean {name}"));
+                    self.handle(index, Phase::After);
+                }
                 Action::Start if self.pod.state(index) != State::Starting => {}
                 Action::Start if self.programs.broken.contains(&name) => {
                     self.say(format!("broken {name}"));
@@ -105,6 +131,7 @@ impl World {
                     self.runs[index] += 1;
                     let (time, code) = runs[run];
                     self.say(format!("start {name}"));
+                    self.phases[index] = Phase::Main;
                     self.ends[index] = Some((self.now.saturating_add(time), Exit::Code(code)));
                     queue.extend(self.pod.started(index, self.now));
                 }
@@ -125,6 +152,15 @@ impl World {
             self.ready = true;
             self.say("READY".to_owned());
         }
+    }
+
+    fn handle(&mut self, index: usize, phase: Phase) {
+        let name = self.name(index);
+        let list =
+            if phase == Phase::Before { &self.programs.before } else { &self.programs.after };
+        let (time, code) = list.get(name).copied().unwrap_or((5, 0));
+        self.phases[index] = phase;
+        self.ends[index] = Some((self.now.saturating_add(time), Exit::Code(code)));
     }
 
     /// Lives on, with what is done to it from outside, until nothing more happens.
@@ -187,8 +223,22 @@ impl World {
         let over = |e: &Option<(u64, Exit)>| e.is_some_and(|(at, _)| at <= now);
         let index = self.ends.iter().position(over).unwrap();
         let (_, exit) = self.ends[index].take().unwrap();
-        let end = self.pod.ended(index, exit, now);
         let name = self.name(index);
+        let (exit, end) = match self.phases[index] {
+            Phase::Before if exit == Exit::Code(0) && self.pod.state(index) == State::Preparing => {
+                let todo = self.pod.prepared(index);
+                return self.act(todo);
+            }
+            Phase::After => {
+                self.say(format!("cleaned {name} {}", exit.status()));
+                self.pod.cleaned(index, now).unwrap()
+            }
+            Phase::Before => (exit, self.pod.ended(index, exit, now)),
+            Phase::Main => match self.pod.clean(index, exit, now) {
+                Some(todo) => return self.act(todo),
+                None => (exit, self.pod.ended(index, exit, now)),
+            },
+        };
         let more = end.message.map(|m| format!(": {m}")).unwrap_or_default();
         self.say(format!("end {name} {} {:?}{more}", exit.status(), end.cause));
         self.act(end.todo);

@@ -154,6 +154,8 @@ impl TestPod {
             kind: Kind::Service,
             after: vec![],
             requires: vec![],
+            pre_start: None,
+            post_stop: None,
             restart: Restart::No,
             ready: Ready::Exec,
             stop_signal: 15,
