@@ -1,6 +1,7 @@
 //! Facts about this host, read once and handed on as plain data.
 
 pub mod block;
+pub mod lsm;
 
 use rocket_podfile::HostTotals;
 

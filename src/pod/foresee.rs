@@ -11,6 +11,7 @@ use super::ids::FORESEEN;
 use super::limits::{Disk, Enforcement};
 use super::plan::{self, AppInput, Image, Input, Output};
 use super::prepare::{self, PrepareError};
+use super::surface::HostDevice;
 use super::volumes;
 use crate::config::paths::Paths;
 use crate::host::block::disk_of;
@@ -41,6 +42,7 @@ struct Found {
     ids: Ids,
     file_environment: Vec<(String, String)>,
     io_devices: Vec<Disk>,
+    devices: Vec<HostDevice>,
     facts: AppFacts,
 }
 
@@ -67,6 +69,7 @@ pub fn foresee(
         file_environment: &found.file_environment,
         ids: &found.ids,
         io_devices: &found.io_devices,
+        devices: &found.devices,
     });
     let host = crate::host::totals();
     let input = Input {
@@ -123,6 +126,7 @@ fn find(
                 ids: found.ids,
                 file_environment: found.file_environment,
                 io_devices: found.io_devices,
+                devices: found.devices,
                 app,
                 facts,
             })
@@ -131,7 +135,8 @@ fn find(
             let (image, ids) = assumed(&app, &mut facts.unknown);
             let file_environment = super::environment::environment_files(&app.environment_files)?;
             let io_devices = prepare::io_disks(&app.limits);
-            Ok(Found { image, ids, file_environment, io_devices, app, facts })
+            let devices = super::devices::look_up(&app.security.devices)?;
+            Ok(Found { image, ids, file_environment, io_devices, devices, app, facts })
         }
         Err(StoreGap::Broken(error)) => Err(PrepareError::Image {
             app: app.name.clone(),

@@ -164,15 +164,20 @@ pub fn decide(app: &AppInput<'_>) -> Result<Decided, SeccompError> {
         }
         (false, _) => {}
     }
-    let oom_score_adj = match wishes.oom_score_adj {
-        None => 0,
-        Some(wanted) if wanted < 0 => {
+    let oom_score_adj = match (security.oom_score_adj, wishes.oom_score_adj) {
+        (None, None) => 0,
+        (Some(score), None) => score,
+        (Some(score), Some(_)) => {
+            isolators.changed.push(note(OOM_SCORE_ADJ, format!("{score}: the pod file says so")));
+            score
+        }
+        (None, Some(wanted)) if wanted < 0 => {
             let detail =
                 format!("0, not {wanted}: an image cannot spare its app at the host's cost");
             isolators.changed.push(note(OOM_SCORE_ADJ, detail));
             0
         }
-        Some(wanted) => {
+        (None, Some(wanted)) => {
             isolators.enforced.push(note(OOM_SCORE_ADJ, wanted.to_string()));
             wanted
         }

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod control;
+pub mod devices;
 pub mod directory;
 mod environment;
 pub mod etc;
@@ -14,6 +15,7 @@ pub mod gc;
 pub mod ids;
 pub mod isolators;
 pub mod kept;
+pub mod labels;
 pub mod life;
 pub mod limits;
 pub mod list;

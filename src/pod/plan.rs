@@ -7,11 +7,11 @@ use super::limits::{self, Disk, Enforcement};
 use super::mounts::MountPoint;
 use super::seccomp::SeccompError;
 use super::sources::{Origin, Source};
-use super::surface;
+use super::surface::{self, HostDevice};
 use super::volumes::HostSource;
 use rocket_plan::{
-    ABI, AppPlan, Cgroup, Device, ExitPolicy, ExitStatus, IdMap, Kind, Namespaces, Network,
-    PodPlan, Ready, RootPlan, feature,
+    ABI, AppPlan, Cgroup, ExitPolicy, ExitStatus, IdMap, Kind, Namespaces, Network, PodPlan, Ready,
+    Rlimit, RootPlan, feature,
 };
 use rocket_podfile as file;
 use rocket_podfile::PodFile;
@@ -66,6 +66,8 @@ pub struct AppInput<'a> {
     pub ids: &'a Ids,
     /// Disks of `io-max`, in order.
     pub io_devices: &'a [Disk],
+    /// Its `devices`, looked up.
+    pub devices: &'a [HostDevice],
 }
 
 /// Everything about the pod.
@@ -249,6 +251,10 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     if input.ids.is_some() {
         features.push(feature::USER_NAMESPACE.to_owned());
     }
+    features.push(feature::DEVICE_RULES.to_owned());
+    if apps.iter().any(|app| app.apparmor.is_some() || app.selinux.is_some()) {
+        features.push(feature::LABELS.to_owned());
+    }
     if apps.len() > 1 {
         features.push(feature::MULTI_APP.to_owned());
     }
@@ -270,7 +276,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
         exit_status: ExitStatus::App,
         exit_policy,
         stop_deadline_ms: stop_deadline_ms(&apps),
-        sysctls: Vec::new(),
+        sysctls: pod.sysctls.clone(),
         limits,
         isolators,
         apps,
@@ -306,12 +312,18 @@ fn weakened(pod: &PodFile) -> Vec<String> {
         if !app.security.no_new_privileges {
             list.push(format!("app.{}.security.no-new-privileges = false", app.name));
         }
-        let seccomp = match app.security.seccomp {
-            file::Seccomp::Default => continue,
-            file::Seccomp::Image => "image",
-            file::Seccomp::None => "none",
-        };
-        list.push(format!("app.{}.security.seccomp = {seccomp:?}", app.name));
+        let mut say = |text: String| list.push(format!("app.{}.security.{text}", app.name));
+        match app.security.seccomp {
+            file::Seccomp::Default => {}
+            file::Seccomp::Image => say("seccomp = \"image\"".to_owned()),
+            file::Seccomp::None => say("seccomp = \"none\"".to_owned()),
+        }
+        if !app.security.devices.is_empty() {
+            say(format!("devices = {:?}", app.security.devices));
+        }
+        if let Some(score) = app.security.oom_score_adj.filter(|score| *score < 0) {
+            say(format!("oom-score-adj = {score}"));
+        }
     }
     list
 }
@@ -319,6 +331,10 @@ fn weakened(pod: &PodFile) -> Vec<String> {
 /// The pod file's handler, or the image's; an empty one is none.
 fn handler(own: &Option<Vec<String>>, image: &Option<Vec<String>>) -> Option<Vec<String>> {
     own.as_ref().or(image.as_ref()).filter(|argv| !argv.is_empty()).cloned()
+}
+
+fn rlimit(limit: &file::Rlimit) -> Rlimit {
+    Rlimit { resource: limit.resource.clone(), soft: limit.soft, hard: limit.hard }
 }
 
 fn app_plan(
@@ -364,22 +380,7 @@ fn app_plan(
         // No kernel writes to an overlay whose upper directory has an id map.
         idmap: false,
     });
-    let devices = surface::DEVICES
-        .iter()
-        .map(|device| {
-            let source = format!("device:{name}:{device}");
-            let path = format!("/dev/{device}");
-            sources.push(Source {
-                name: source.clone(),
-                origin: Origin::Host(PathBuf::from(&path)),
-                recursive: false,
-                follow_symlinks: false,
-                // Everybody may use them, whoever they are said to belong to.
-                idmap: false,
-            });
-            Device { path, source }
-        })
-        .collect();
+    let (devices, device_rules) = surface::devices(name, app.devices, sources);
     let mounts = super::mounts::mounts(input, app, etc, sources, dirs)?;
     let isolators::Decided { capabilities, seccomp, oom_score_adj, mut isolators } =
         isolators::decide(app)
@@ -405,11 +406,14 @@ fn app_plan(
         securebits: 0,
         no_new_privileges: app.app.security.no_new_privileges,
         seccomp,
-        rlimits: Vec::new(),
+        rlimits: app.app.security.rlimits.iter().map(rlimit).collect(),
         oom_score_adj: Some(oom_score_adj),
         root: RootPlan { lowers, upper, read_only: app.app.security.read_only },
         mounts,
         devices,
+        device_rules: Some(device_rules),
+        apparmor: app.app.security.apparmor.clone(),
+        selinux: app.app.security.selinux.clone(),
         masked_paths: surface::MASKED.iter().map(|path| (*path).to_owned()).collect(),
         read_only_paths: surface::READ_ONLY.iter().map(|path| (*path).to_owned()).collect(),
         leaf: Some(format!("app-{name}")),

@@ -4,10 +4,12 @@
 //! removes what it made.
 
 use super::accounts::{self, AccountError, Database, Groups, Ids, Wanted};
+use super::devices::{self, DeviceError};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
 use super::explain::UnitView;
 use super::ids::{self, IdsError, Pool};
 use super::isolators::{self, IsolatorError, Wishes};
+use super::labels::{self, LabelError};
 use super::limits::{Disk, Enforcement};
 use super::manifest;
 use super::meta::{self, AppMeta, Meta, MetaError};
@@ -16,6 +18,7 @@ use super::name::{self, NameError, NameLock, PodName};
 use super::plan::{self, AppInput, Image, Input, PlanError};
 use super::resources;
 use super::sources;
+use super::surface::HostDevice;
 use super::{environment, etc, volumes};
 use crate::config::paths::Paths;
 use crate::files;
@@ -94,6 +97,12 @@ pub enum PrepareError {
         #[source]
         source: IsolatorError,
     },
+    /// A label of the host.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// What is granted as a device is none.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The plan is impossible.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -164,6 +173,7 @@ pub(super) struct Resolved {
     pub(super) ids: Ids,
     pub(super) file_environment: Vec<(String, String)>,
     pub(super) io_devices: Vec<Disk>,
+    pub(super) devices: Vec<HostDevice>,
 }
 
 /// Prepares the pod and leaves it locked.
@@ -224,6 +234,7 @@ fn fill(
         file_environment: &found.file_environment,
         ids: &found.ids,
         io_devices: &found.io_devices,
+        devices: &found.devices,
     });
     let ids = if request.pod.security.user_namespace {
         let name = request.name.map(NameLock::name);
@@ -402,7 +413,9 @@ pub(super) fn resolve(
     let image = plan_image(paths, &stored, &section, &view, wishes);
     let file_environment = environment::environment_files(&app.environment_files)?;
     let io_devices = io_disks(&app.limits);
-    Ok(Resolved { stored, image, ids, file_environment, io_devices })
+    labels::check(&app.name, &app.security, &crate::host::lsm::look())?;
+    let devices = devices::look_up(&app.security.devices)?;
+    Ok(Resolved { stored, image, ids, file_environment, io_devices, devices })
 }
 
 fn plan_image(

@@ -153,8 +153,16 @@ pub struct AppSecurity {
     pub read_only: bool,
     /// `seccomp`.
     pub seccomp: Seccomp,
-    /// `devices`: nodes of the host, as written.
+    /// `devices`: nodes of the host, absolute paths below `/dev`.
     pub devices: Vec<String>,
+    /// `rlimits`.
+    pub rlimits: Vec<Rlimit>,
+    /// `oom-score-adj`; `None` = what the image asks for, or 0.
+    pub oom_score_adj: Option<i32>,
+    /// `apparmor`: a profile of the host.
+    pub apparmor: Option<String>,
+    /// `selinux`: a context.
+    pub selinux: Option<String>,
 }
 
 impl Default for AppSecurity {
@@ -165,8 +173,23 @@ impl Default for AppSecurity {
             read_only: false,
             seccomp: Seccomp::Default,
             devices: Vec::new(),
+            rlimits: Vec::new(),
+            oom_score_adj: None,
+            apparmor: None,
+            selinux: None,
         }
     }
+}
+
+/// One entry of `rlimits`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// As in setrlimit(2), lower case without `RLIMIT_`.
+    pub resource: String,
+    /// Soft limit; `None` = infinity.
+    pub soft: Option<u64>,
+    /// Hard limit; `None` = infinity.
+    pub hard: Option<u64>,
 }
 
 /// `seccomp`.

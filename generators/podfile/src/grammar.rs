@@ -17,6 +17,7 @@ pub(crate) const TOP: &[&str] = &[
     "port",
     "limits",
     "security",
+    "sysctls",
     "credentials",
     "unit",
     "schedule",
@@ -68,8 +69,36 @@ pub(crate) const LIMITS: &[&str] = &[
 pub(crate) const IO_MAX: &[&str] =
     &["read-bandwidth", "write-bandwidth", "read-iops", "write-iops"];
 /// Keys of an app's `security`.
-pub(crate) const APP_SECURITY: &[&str] =
-    &["capabilities", "no-new-privileges", "read-only", "seccomp", "devices"];
+pub(crate) const APP_SECURITY: &[&str] = &[
+    "capabilities",
+    "no-new-privileges",
+    "read-only",
+    "seccomp",
+    "devices",
+    "rlimits",
+    "oom-score-adj",
+    "apparmor",
+    "selinux",
+];
+/// Keys of an app's `security.rlimits`.
+pub(crate) const RLIMITS: &[&str] = &[
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
 /// Keys of the pod's `security`.
 pub(crate) const POD_SECURITY: &[&str] = &["user-namespace"];
 /// Keys of a mount written as a table.
@@ -124,6 +153,7 @@ pub(crate) const TABLES: &[(&[&str], &[&str])] = &[
     (&["app", "*", "limits"], LIMITS),
     (&["app", "*", "limits", "io-max", "*"], IO_MAX),
     (&["app", "*", "security"], APP_SECURITY),
+    (&["app", "*", "security", "rlimits"], RLIMITS),
     (&["app", "*", "mounts", "*"], MOUNT),
     (&["app", "*", "ready"], READY),
     (&["app", "*", "health"], HEALTH),
@@ -147,6 +177,7 @@ const MAPS: &[&[&str]] = &[
     &["volume"],
     &["port"],
     &["limits", "io-max"],
+    &["sysctls"],
     &["credentials"],
 ];
 

@@ -24,7 +24,8 @@ mod tree;
 mod values;
 
 pub use app::{
-    Account, App, AppKind, AppMount, AppSecurity, Health, Probe, Ready, RestartLimit, Seccomp,
+    Account, App, AppKind, AppMount, AppSecurity, Health, Probe, Ready, RestartLimit, Rlimit,
+    Seccomp,
 };
 pub use catalog::Catalog;
 pub use diagnostic::Diagnostic;

@@ -40,6 +40,8 @@ pub struct PodFile {
     pub limits: Limits,
     /// `[security]` of the pod.
     pub security: PodSecurity,
+    /// `[sysctls]`: names and values, sorted by name.
+    pub sysctls: Vec<(String, String)>,
     /// `[credentials]`.
     pub credentials: Vec<Credential>,
     /// `[unit]`: the part that only systemd acts on.

@@ -270,13 +270,49 @@ fn duplicates_and_syntax() {
 }
 
 #[test]
+fn what_would_change_the_host_is_refused() {
+    for (text, at, what) in [
+        (
+            "security.seccomp = \"unconfined\"",
+            "4:20",
+            "seccomp is one of \"default\", \"image\", \"none\"",
+        ),
+        ("security.devices = [\"/etc/passwd\"]", "4:21", "\"/etc/passwd\" is not a device node"),
+        (
+            "security.rlimits = { nofile = \"9:4\" }",
+            "4:31",
+            "nofile = \"9:4\" has a soft limit above",
+        ),
+        ("security.rlimits = { nofiles = 4 }", "4:22", "unknown key \"nofiles\""),
+        (
+            "security.oom-score-adj = 2000",
+            "4:26",
+            "oom-score-adj takes a number from -1000 to 1000",
+        ),
+        ("security.selinux = \"x\"", "4:20", "\"x\" is not a context"),
+        (
+            "[sysctls]\n\"kernel.core_pattern\" = \"|/x\"",
+            "5:1",
+            "kernel.core_pattern is not the pod's own",
+        ),
+        ("[sysctls]\nnet.core.somaxconn = 9", "5:1", "\"net\" is not the name of a sysctl"),
+    ] {
+        let found = complaints(&format!("{HEAD}{text}"));
+        assert!(found.iter().any(|c| c.starts_with(&format!("{at}: {what}"))), "{what}: {found:?}");
+    }
+    let text =
+        "network = \"host\"\n[app.web]\nimage = \"i\"\n[sysctls]\n\"net.core.somaxconn\" = 9";
+    let found = complaints(text);
+    assert!(found[0].starts_with("5:1: net.core.somaxconn is the host's"), "{found:?}");
+}
+
+#[test]
 fn what_is_not_supported_is_named() {
     let not = "is not supported by this release";
     for (text, at, what) in [
         ("ready = \"notify\"", "4:9", "app.web.ready = \"notify\""),
         ("ready = { tcp = 80 }", "4:9", "this app.web.ready"),
         ("health = { tcp = 80 }", "4:10", "app.web.health"),
-        ("security.devices = [\"/dev/fuse\"]", "4:20", "app.web.security.devices"),
         ("[credentials]\nx = { set = \"1\" }", "4:1", "credentials"),
         ("[unit]\nmachine = true", "5:11", "unit.machine = true"),
         ("[unit]\napp-scopes = true", "5:14", "unit.app-scopes = true"),

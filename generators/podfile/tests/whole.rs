@@ -46,7 +46,11 @@ capabilities = ["net-bind-service", "CAP_CHOWN"]
 no-new-privileges = false
 read-only = true
 seccomp = "default"
-devices = []
+devices = ["/dev/fuse"]
+rlimits = { nofile = "1024:4096", core = 0, memlock = "infinity" }
+oom-score-adj = -50
+apparmor = "web"
+selinux = "system_u:system_r:web_t:s0"
 
 [app.db]
 image = "oci:/srv/images/db:latest"
@@ -131,6 +135,15 @@ fn every_key_arrives() {
     assert_eq!(capabilities, ["chown", "net_bind_service"]);
     assert!(nginx.security.read_only && !nginx.security.no_new_privileges);
     assert_eq!(nginx.security.seccomp, Seccomp::Default);
+    assert_eq!(nginx.security.devices, ["/dev/fuse"]);
+    assert_eq!(nginx.security.oom_score_adj, Some(-50));
+    assert_eq!(nginx.security.apparmor.as_deref(), Some("web"));
+    assert_eq!(nginx.security.selinux.as_deref(), Some("system_u:system_r:web_t:s0"));
+    let limits: Vec<_> = nginx.security.rlimits.iter().collect();
+    let limits: Vec<_> = limits.iter().map(|l| (l.resource.as_str(), l.soft, l.hard)).collect();
+    let expected =
+        [("core", Some(0), Some(0)), ("memlock", None, None), ("nofile", Some(1024), Some(4096))];
+    assert_eq!(limits, expected);
 
     let data = pod.volume("data").unwrap();
     assert_eq!((data.mode, data.uid, data.gid), (Some(0o750), Some(33), Some(33)));

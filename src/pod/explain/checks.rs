@@ -277,9 +277,7 @@ fn kernel(s: &Subject<'_>, answers: &mut Answers) {
 }
 
 fn devices(s: &Subject<'_>, answers: &mut Answers) {
-    let usual = |path: &str| {
-        path.strip_prefix("/dev/").is_some_and(|name| surface::DEVICES.contains(&name))
-    };
+    let usual = |path: &str| path.strip_prefix("/dev/").is_some_and(surface::is_usual);
     let more: Vec<&str> = s
         .app
         .devices

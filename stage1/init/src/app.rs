@@ -57,7 +57,7 @@ pub fn start(
     };
     let args = CloneArgs { namespaces: Namespaces::MOUNT, ..CloneArgs::default() };
     launch(single, app, setup, args, || match prepare(app, setup, stdio) {
-        Ok(()) => process::exec(app, &app.argv, &app.environment),
+        Ok(()) => process::exec(app, setup.proc.as_fd(), &app.argv, &app.environment),
         Err(failure) => failure,
     })
 }

@@ -11,7 +11,7 @@ use rocket_sys::caps::CapSet;
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 11] = [
+pub const FEATURES: [&str; 13] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
@@ -23,6 +23,8 @@ pub const FEATURES: [&str; 11] = [
     feature::HANDLERS,
     feature::LIMIT_REPORT,
     feature::USER_NAMESPACE,
+    feature::DEVICE_RULES,
+    feature::LABELS,
 ];
 
 fn refuse<T>(text: String) -> Result<T> {

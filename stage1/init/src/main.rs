@@ -13,6 +13,7 @@ mod client;
 mod control;
 mod descriptors;
 mod dev;
+mod devices;
 mod diagnose;
 mod enter;
 mod entry;

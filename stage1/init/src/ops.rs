@@ -1,6 +1,6 @@
 //! Setup as an ordered list of typed operations, built from the plan alone; tests compare lists.
 
-use rocket_plan::{AppPlan, Cgroup, IdMap, LimitFile, MountSource, Network, PodPlan};
+use rocket_plan::{AppPlan, Cgroup, DeviceRule, IdMap, LimitFile, MountSource, Network, PodPlan};
 use serde::Serialize;
 
 /// One step of setup. `setup` executes them in order; the first failure ends the pod.
@@ -59,6 +59,8 @@ pub enum Op<'a> {
     },
     /// An app's leaf with its limits.
     Leaf(&'a str, &'a str, &'a [LimitFile]),
+    /// Which devices open in an app's leaf.
+    DeviceRules(&'a str, &'a str, &'a [DeviceRule]),
 }
 
 /// A tmpfs of the pod, by its key.
@@ -141,6 +143,8 @@ pub fn build(plan: &PodPlan) -> Vec<Op<'_>> {
         for app in &plan.apps {
             if let Some(leaf) = &app.leaf {
                 ops.push(Op::Leaf(&app.name, leaf, &app.limits));
+                let rules = app.device_rules.as_deref();
+                ops.extend(rules.map(|rules| Op::DeviceRules(&app.name, leaf, rules)));
             }
         }
         let leaves = || plan.apps.iter().filter_map(|app| app.leaf.as_deref()).collect();

@@ -115,9 +115,34 @@ fn filter(app: &AppPlan, last: &Last) -> Result<()> {
     if app.no_new_privileges { Ok(()) } else { last.apply() }
 }
 
+/// Asks the security modules for the app's labels from the next exec on.
+fn label(app: &AppPlan, procfs: BorrowedFd<'_>) -> Result<()> {
+    let wanted = [
+        ("apparmor", app.apparmor.as_ref().map(|profile| format!("exec {profile}"))),
+        ("selinux", app.selinux.clone()),
+    ];
+    for (module, value) in wanted {
+        let Some(value) = value else { continue };
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        // Kernels with several modules have a directory for each; SELinux has the old place only.
+        let file = if module == "apparmor" { "self/attr/apparmor/exec" } else { "self/attr/exec" };
+        let set = || {
+            let file = rustix::fs::openat(procfs, file, flags, Mode::empty())?;
+            rustix::io::write(&file, value.as_bytes()).map(|_| ())
+        };
+        set().context(|| format!("take the {module} label {value:?}"))?;
+    }
+    Ok(())
+}
+
 /// Takes the app's user and privileges and turns the caller into the program; returns only what went
 /// wrong, explained.
-pub fn exec(app: &AppPlan, argv: &[String], environment: &[String]) -> Failure {
+pub fn exec(
+    app: &AppPlan,
+    procfs: BorrowedFd<'_>,
+    argv: &[String],
+    environment: &[String],
+) -> Failure {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
     let (argv_c, envp) = match (strings(argv), strings(environment)) {
         (Ok(argv), Ok(envp)) => (argv, envp),
@@ -132,7 +157,7 @@ pub fn exec(app: &AppPlan, argv: &[String], environment: &[String]) -> Failure {
         return Failure::rocket(e.to_string());
     }
     let of_app = |f: Failure| Failure::new(f.code, format!("app {}: {}", app.name, f.text));
-    let last = match privileges(app) {
+    let last = match label(app, procfs).and_then(|()| privileges(app)) {
         Ok(last) => last,
         Err(failure) => return of_app(failure),
     };

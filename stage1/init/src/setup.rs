@@ -16,7 +16,7 @@ use crate::ops::{At, Op, Shared, What};
 use crate::targets::{self, Own};
 use crate::tether::Tether;
 use crate::userns::{self, OomScore};
-use crate::{dev, limits, rootfs};
+use crate::{dev, devices, limits, rootfs};
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
 const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
@@ -50,6 +50,11 @@ impl Setup {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
         let null = rustix::fs::open("/dev/null", flags, Mode::empty())
             .context(|| "open /dev/null".to_owned())?;
+        // It covers what apps must not see, and is their standard input: nothing else will do.
+        let device = rustix::fs::fstat(&null).context(|| "look at /dev/null".to_owned())?.st_rdev;
+        if device != rustix::fs::makedev(1, 3) {
+            return Err(Failure::rocket("/dev/null of this host is not the null device"));
+        }
         let proc = mount::new_filesystem("proc", &[], PLAIN).context(|| "mount proc".to_owned())?;
         Ok(Self {
             proc,
@@ -94,7 +99,7 @@ impl Setup {
             Op::Mount(at, what) => self.mount(*at, what, descriptors).map_err(|f| {
                 Failure::new(f.code, format!("{} ({} of app {})", f.text, at.path, at.app))
             }),
-            Op::Mask(at) => mask(*at),
+            Op::Mask(at) => self.mask(*at),
             Op::ReadOnly(at) => read_only(*at),
             Op::RootReadOnly(app) => root_read_only(app),
             Op::Sysctl(name, value) => self.sysctl(name, value),
@@ -119,6 +124,20 @@ impl Setup {
                 let place = limits::Place::Leaf(directory.as_fd());
                 let found = limits::apply(place, &format!("app {app}"), files)?;
                 self.limits.push(((*app).to_owned(), found));
+                Ok(())
+            }
+            Op::DeviceRules(app, leaf, rules) => {
+                let Some(tree) = &self.cgroup else {
+                    return Err(Failure::rocket("a leaf without a cgroup"));
+                };
+                let leaf = tree.leaf(leaf)?;
+                let outcome = devices::restrict(leaf.as_fd(), app, rules);
+                if let Some((_, found)) = self.limits.iter_mut().find(|(name, _)| name == app) {
+                    match outcome {
+                        Ok(enforced) => found.enforced.push(enforced),
+                        Err(ignored) => found.ignored.push(ignored),
+                    }
+                }
                 Ok(())
             }
         }
@@ -238,6 +257,21 @@ impl Setup {
         if what.lent { Ok(()) } else { self.own.add(fs.as_fd()) }
     }
 
+    /// Covers by descriptor, before any app runs: nobody can exchange what is covered, or what covers.
+    fn mask(&self, at: At<'_>) -> Result<()> {
+        let say = || format!("mask {} of app {}", at.path, at.app);
+        let root = rootfs::open(at.app)?;
+        let Some(target) = rootfs::find(&root, at.path)? else { return Ok(()) };
+        let cover = if rootfs::is_directory(&target)? {
+            let attributes = Attributes { read_only: true, ..PLAIN };
+            let options = [("mode", "0555"), ("size", "4096"), ("nr_inodes", "2")];
+            mount::new_filesystem("tmpfs", &options, attributes).context(say)?
+        } else {
+            mount::open_tree_clone(self.null.as_fd(), c"", false).context(say)?
+        };
+        mount::attach(cover.as_fd(), target.as_fd()).context(say)
+    }
+
     fn sysctl(&self, name: &str, value: &str) -> Result<()> {
         let path = format!("sys/{}", name.replace('.', "/"));
         let say = || format!("set sysctl {name}={value}");
@@ -275,20 +309,6 @@ fn scratch() -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn mask(at: At<'_>) -> Result<()> {
-    let say = || format!("mask {} of app {}", at.path, at.app);
-    let root = rootfs::open(at.app)?;
-    let Some(target) = rootfs::find(&root, at.path)? else { return Ok(()) };
-    let cover = if rootfs::is_directory(&target)? {
-        let attributes = Attributes { read_only: true, ..PLAIN };
-        let options = [("mode", "0555"), ("size", "4096"), ("nr_inodes", "2")];
-        mount::new_filesystem("tmpfs", &options, attributes).context(say)?
-    } else {
-        mount::open_tree_path(c"/dev/null", false).context(say)?
-    };
-    mount::attach(cover.as_fd(), target.as_fd()).context(say)
 }
 
 fn read_only(at: At<'_>) -> Result<()> {

@@ -40,6 +40,15 @@ pub struct AppPlan {
     pub mounts: Vec<Mount>,
     /// Device nodes to make available in `/dev`.
     pub devices: Vec<Device>,
+    /// Devices that can be opened, whatever nodes there are; `None` = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_rules: Option<Vec<DeviceRule>>,
+    /// AppArmor profile of the host to run under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
+    /// SELinux context to run in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<String>,
     /// Paths hidden behind an empty directory or `/dev/null`; absent ones are skipped.
     pub masked_paths: Vec<String>,
     /// Paths made read-only; absent ones are skipped.
@@ -200,6 +209,30 @@ pub struct Device {
     pub path: String,
     /// Name of the descriptor of a detached mount of the node.
     pub source: String,
+}
+
+/// Block or character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceKind {
+    /// Block device.
+    Block,
+    /// Character device.
+    Character,
+}
+
+/// Devices that an app may open to read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceRule {
+    /// Block or character.
+    pub kind: DeviceKind,
+    /// Major number.
+    pub major: u32,
+    /// Minor number; `None` = any.
+    pub minor: Option<u32>,
+    /// It may also make nodes for it.
+    pub mknod: bool,
 }
 
 /// One limit: a cgroup file and what belongs in it.

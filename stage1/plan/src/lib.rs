@@ -11,8 +11,8 @@ mod record;
 mod report;
 
 pub use app::{
-    AppPlan, Capabilities, Device, Isolator, Isolators, Kind, LimitFile, Mount, MountSource, Ready,
-    Restart, RestartRules, Rlimit, RootPlan, SeccompProgram,
+    AppPlan, Capabilities, Device, DeviceKind, DeviceRule, Isolator, Isolators, Kind, LimitFile,
+    Mount, MountSource, Ready, Restart, RestartRules, Rlimit, RootPlan, SeccompProgram,
 };
 pub use record::{AppExit, Cause, ExitRecord, PodExit, RecordError, decode_records, encode_record};
 pub use report::{AppReport, REPORT_VERSION, Report};
@@ -44,6 +44,10 @@ pub mod feature {
     pub const HANDLERS: &str = "handlers";
     /// What became of each limit is looked at and reported, those of the pod too.
     pub const LIMIT_REPORT: &str = "limit-report";
+    /// Apps have a list of devices that they can open.
+    pub const DEVICE_RULES: &str = "device-rules";
+    /// Apps run under labels of the host's security modules.
+    pub const LABELS: &str = "labels";
     /// The pod has a user namespace of its own, handed over as a descriptor.
     pub const USER_NAMESPACE: &str = "user-namespace";
 }

@@ -2,6 +2,7 @@
 
 mod apps;
 mod commands;
+mod confined;
 mod failed;
 mod foreground;
 mod handlers;

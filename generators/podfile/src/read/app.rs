@@ -2,15 +2,12 @@
 
 use super::limits::limits;
 use super::section::Section;
-use crate::app::{
-    Account, App, AppKind, AppMount, AppSecurity, Health, Probe, Ready, RestartLimit, Seccomp,
-};
+use crate::app::{Account, App, AppKind, AppMount, Health, Probe, Ready, RestartLimit};
 use crate::grammar;
 use crate::pod::RestartPolicy;
-use crate::suggest;
 use crate::tree::{Node, Value};
 use crate::values::name::{parse_name, parse_path};
-use crate::values::{Capability, capability_names, parse_capability, parse_duration, parse_signal};
+use crate::values::{parse_duration, parse_signal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,7 +63,7 @@ pub(super) fn app(name: String, section: &Section<'_>) -> App {
         credentials: section.list("credentials", parse_name).unwrap_or_default(),
         mounts: mounts(section, &name),
         limits: limits(section, &format!("app.{name}.limits")),
-        security: security(section, &name),
+        security: super::security::security(section, &name),
         name,
     }
 }
@@ -246,45 +243,4 @@ fn mount_target(text: &str) -> Result<String, String> {
         || path.starts_with("/proc/")
         || path.starts_with("/sys/");
     if taken { Err(format!("{text:?} cannot be a volume: it is rocket's own")) } else { Ok(path) }
-}
-
-fn security(section: &Section<'_>, name: &str) -> AppSecurity {
-    let title = format!("app.{name}.security");
-    let Some(keys) = section.section("security", &title, grammar::APP_SECURITY) else {
-        return AppSecurity::default();
-    };
-    let seccomp =
-        [("default", Seccomp::Default), ("image", Seccomp::Image), ("none", Seccomp::None)];
-    AppSecurity {
-        capabilities: capabilities(&keys),
-        no_new_privileges: keys.boolean("no-new-privileges", true),
-        read_only: keys.boolean("read-only", false),
-        seccomp: keys.choice("seccomp", &seccomp).unwrap_or(Seccomp::Default),
-        devices: keys.list("devices", |text| Ok(text.to_owned())).unwrap_or_default(),
-    }
-}
-
-fn capabilities(keys: &Section<'_>) -> Option<Vec<Capability>> {
-    let report = keys.report;
-    let node = keys.node("capabilities")?;
-    let mut all = Vec::new();
-    for (pos, text) in report.strings(node, "capabilities")? {
-        match parse_capability(text) {
-            Ok(capability) if all.contains(&capability) => {
-                report.error(pos, format!("{text:?} is there twice"));
-            }
-            Ok(capability) => all.push(capability),
-            Err(message) => {
-                let names = capability_names();
-                let near = suggest::nearest(&text.to_ascii_lowercase().replace('_', "-"), &names);
-                let hint = match near {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None => format!("there are: {}", names.join(", ")),
-                };
-                report.error_with(pos, message, Some(hint));
-            }
-        }
-    }
-    all.sort_unstable();
-    Some(all)
 }

@@ -55,6 +55,12 @@ pub(super) fn references(pod: &mut PodFile, top: &Section<'_>) {
             report.error(entry.key, message);
         }
     }
+    for (name, entry) in &table("sysctls").entries {
+        if pod.network == Network::Host && name.starts_with("net.") {
+            let message = format!("{name} is the host's: network = \"host\" has none of its own");
+            report.error(entry.key, message);
+        }
+    }
     if let (ExitPolicy::App(app), Some(node)) = (&pod.exit_policy, top.node("exit-policy")) {
         exists(report, node.pos, app, apps, "app");
     }

@@ -8,5 +8,6 @@ mod names;
 mod parts;
 mod pod;
 mod section;
+mod security;
 
 pub(crate) use pod::read;

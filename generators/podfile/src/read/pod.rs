@@ -41,6 +41,7 @@ pub(crate) fn read(tree: &Node) -> (Option<PodFile>, Vec<Problem>) {
         ports: top.named("port", grammar::PORT).into_iter().map(|(n, s)| port(n, &s)).collect(),
         limits: limits(&top, "limits"),
         security: security(&top),
+        sysctls: super::security::sysctls(&top),
         credentials: credentials(&top),
         unit: unit(&top),
         schedule: schedule(&top),

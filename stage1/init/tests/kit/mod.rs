@@ -142,6 +142,9 @@ impl TestPod {
                 mount(MountSource::Tmpfs { size: None, mode: 0o1777 }, "/tmp", false),
             ],
             devices,
+            device_rules: None,
+            apparmor: None,
+            selinux: None,
             masked_paths: vec![
                 "/proc/kcore".into(),
                 "/proc/version".into(),
