@@ -3,7 +3,7 @@
 //! `probe run NAME…` tries those attempts, each in a process of its own; `probe run` all of them.
 #![forbid(unsafe_code)]
 
-use rocket_escape::world::{World, has_capability, status};
+use rocket_escape::world::{World, has_capability, status, watch_programs};
 use rocket_escape::{Attempt, Fail, Outcome, all, attempts, named, sys, table};
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -33,6 +33,7 @@ fn main() {
             std::thread::sleep(Duration::from_secs(60));
         },
         ["eat"] => eat(),
+        ["watch"] => watch_programs(),
         ["plant"] => match attempts::plant(&World) {
             Ok(_) => println!("planted"),
             Err(fail) => println!("{fail:?}"),

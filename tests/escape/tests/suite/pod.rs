@@ -46,6 +46,8 @@ pub fn fill(root: &Path) {
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     run("setcap", ["cap_kill+ep", root.join("caps-probe").to_str().unwrap()]).ok();
+    fs::write(root.join("evil"), "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(root.join("evil"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(root.join("layer-file"), "of the image\n").unwrap();
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
     if root == Path::new("/") {
@@ -206,11 +208,17 @@ impl Background {
     /// Starts it; `more` belongs to its app.
     #[track_caller]
     pub fn new(name: &str, more: &str) -> Self {
+        Self::running(name, "idle", "", more)
+    }
+
+    /// The same with another helper of the probe, and what belongs to the whole pod.
+    #[track_caller]
+    pub fn running(name: &str, helper: &str, pod: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pod.toml");
         let text = format!(
-            "version = 1\nnetwork = \"none\"\n[app.main]\nimage = \"{IMAGE}\"\n\
-             exec = [\"/probe\", \"idle\"]\nstop-timeout = \"1s\"\n{more}"
+            "version = 1\nnetwork = \"none\"\n{pod}[app.main]\nimage = \"{IMAGE}\"\n\
+             exec = [\"/probe\", \"{helper}\"]\nstop-timeout = \"1s\"\n{more}"
         );
         fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
