@@ -1,5 +1,6 @@
 //! From a pod file to its drop-in: data in, text out.
 
+use crate::rate_limit;
 use crate::triggers;
 use crate::unit_text::UnitText;
 use rocket_podfile::{CredentialSource, Diagnostic, LoadError, Loaded, PodFile, VolumeKind};
@@ -12,7 +13,9 @@ pub const BROKEN: u8 = 78;
 const MOST: usize = 20;
 
 /// The drop-in of a pod file that is right.
-pub fn of_pod(name: &str, loaded: &Loaded) -> String {
+///
+/// `unlimited`: how fast its apps write is not to be limited.
+pub fn of_pod(name: &str, loaded: &Loaded, unlimited: bool) -> String {
     let pod = &loaded.pod;
     let mut unit = UnitText::default();
     header(&mut unit, loaded.sources.iter().map(|path| path.as_path()));
@@ -46,6 +49,9 @@ pub fn of_pod(name: &str, loaded: &Loaded) -> String {
     unit.section("Service");
     unit.plain("Environment", &format!("ROCKET_POD_DIGEST={}", loaded.digest));
     unit.plain("LogExtraFields", &format!("ROCKET_POD={name}"));
+    if unlimited {
+        unit.plain("LogRateLimitBurst", rate_limit::NO_LIMIT);
+    }
     unit.plain("Restart", pod.unit.restart.as_str());
     unit.plain("RestartSec", &pod.unit.restart_sec.to_string());
     unit.plain("TimeoutStartSec", &pod.unit.start_timeout.to_string());

@@ -8,22 +8,25 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where enabled units are linked. `ROCKET_UNIT_PATH`, separated by colons, says otherwise.
+/// Where enabled units are linked, and administrators write drop-ins. `ROCKET_UNIT_PATH`, separated by colons, says otherwise.
 const UNITS: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
 
+/// Where units lie, most important first.
+pub fn unit_dirs() -> Vec<PathBuf> {
+    match env::var_os("ROCKET_UNIT_PATH").filter(|path| !path.is_empty()) {
+        Some(path) => env::split_paths(&path).collect(),
+        None => UNITS.iter().map(PathBuf::from).collect(),
+    }
+}
+
 /// The instances of the templates of `catalog`, sorted.
-pub fn find(catalog: &Catalog<'_>) -> BTreeSet<String> {
-    // The usual host has no template, and then no directory of units is looked at.
+pub fn find(catalog: &Catalog<'_>, units: &[PathBuf]) -> BTreeSet<String> {
+    // The usual host has no template, and then nothing in the directories of units is looked at.
     if !catalog.names().iter().any(|name| name.ends_with('@')) {
         return BTreeSet::new();
     }
-    let units: Vec<PathBuf> = match env::var_os("ROCKET_UNIT_PATH").filter(|path| !path.is_empty())
-    {
-        Some(path) => env::split_paths(&path).collect(),
-        None => UNITS.iter().map(PathBuf::from).collect(),
-    };
     let mut found: BTreeSet<String> = catalog.instances().map(str::to_owned).collect();
-    for dir in &units {
+    for dir in units {
         for entry in entries(dir) {
             let name = entry.to_string_lossy();
             if name.ends_with(".wants") || name.ends_with(".requires") {

@@ -10,10 +10,12 @@ mod fail;
 mod instances;
 mod log;
 mod output;
+mod rate_limit;
 mod triggers;
 mod unit_text;
 
 use output::Output;
+use rate_limit::DropIns;
 use rocket_podfile::{Catalog, LoadError};
 use std::collections::BTreeSet;
 use std::env;
@@ -68,7 +70,9 @@ fn generate(dirs: &[PathBuf], normal: &Path) {
         Err(error) => return log::problem(&error.to_string()),
     };
     // A template says nothing about which instances there are.
-    let instances = instances::find(&catalog);
+    let units = instances::unit_dirs();
+    let instances = instances::find(&catalog, &units);
+    let said = DropIns::find(&units);
     let mut names = catalog.names();
     names.retain(|name| !name.ends_with('@'));
     names.extend(instances.iter().map(String::as_str));
@@ -76,7 +80,7 @@ fn generate(dirs: &[PathBuf], normal: &Path) {
     let work = |part: usize, names: &[&str]| {
         let output = Output::new(normal, part);
         for name in names {
-            one(&catalog, name, &generator, &output, &more);
+            one(&catalog, name, &generator, &output, &more, &said);
         }
     };
     // The boot waits for this. A few pods are not worth a thread.
@@ -111,6 +115,7 @@ fn one(
     generator: &Path,
     output: &Output,
     more: &Mutex<BTreeSet<String>>,
+    said: &DropIns,
 ) {
     let (text, triggers) = match catalog.load(name) {
         Ok(loaded) => {
@@ -121,7 +126,7 @@ fn one(
                 more.lock().unwrap_or_else(PoisonError::into_inner).extend(named);
             }
             let triggers = triggers::of_pod(name, &loaded.pod, &loaded.sources);
-            (drop_in::of_pod(name, &loaded), triggers)
+            (drop_in::of_pod(name, &loaded, said.lift_limit_of(name)), triggers)
         }
         // A mask says that there is no such pod; or it went away just now.
         Err(LoadError::Masked(_) | LoadError::NotFound { .. }) => return,
