@@ -192,6 +192,7 @@ impl Init<'_> {
             self.clear(index);
         }
         self.look_for_oom(index);
+        self.terminals.refresh(index);
         let started_ms = unix_ms();
         let started = app::start(self.single, plan, &self.setup, &self.descriptors);
         let now = self.now();
@@ -238,17 +239,33 @@ impl Init<'_> {
 
     /// Puts on record that an app will not be started.
     fn note(&mut self, index: usize) {
-        let Some(lost) = self.pod.lost(index) else { return };
-        let text = format!("not started: {lost}, which it requires, has ended");
+        // Its last run is on record, if it has had one.
+        if self.processes.get(index).is_none_or(|process| process.leader.is_some()) {
+            return;
+        }
+        let lost = self.pod.lost(index).map(str::to_owned);
+        let (cause, text) = match &lost {
+            Some(lost) => {
+                let text = format!("not started: {lost}, which it requires, has ended");
+                (Cause::Dependency, text)
+            }
+            None => {
+                let text = "not started: the pod went down before its turn had come";
+                (self.pod.down_cause(), text.to_owned())
+            }
+        };
         if let (Some(process), Some(app)) =
             (self.processes.get_mut(index), self.plan.apps.get(index))
         {
             process.started_ms = unix_ms();
             process.ended_ms = process.started_ms;
             process.why.clone_from(&text);
-            self.say(&format!("app {}: {text}", app.name));
+            // That the pod goes down is said once, with what makes it.
+            if lost.is_some() {
+                self.say(&format!("app {}: {text}", app.name));
+            }
         }
-        self.app_record(index, None, Cause::Dependency, Some(text));
+        self.app_record(index, None, cause, Some(text));
     }
 
     /// A child of init has ended: an app, an entered command, or an orphan.

@@ -2,15 +2,21 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rocket_sys::fds;
 use rocket_sys::signal::{self, SignalFd};
 use rocket_sys::{spawn, tty};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::Signal;
 use serde::Deserialize;
 
 use crate::control::{self, LIMIT, Request};
 use crate::failure::{Context, Failure, ROCKET, Result};
+
+/// How long init may take to say anything at all: a stopped or frozen one never does.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a client cares about in any packet from init.
 #[derive(Debug, Deserialize)]
@@ -50,6 +56,33 @@ fn receive(socket: &OwnedFd) -> Result<Answer> {
     }
 }
 
+/// Waits for a packet until `end`, if there is one; a signal that ends programs ends the wait:
+/// `Some` is its number.
+fn wait(socket: &OwnedFd, signals: Option<&SignalFd>, end: Option<Instant>) -> Result<Option<i32>> {
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let socket = socket.as_fd();
+        let mut polled = vec![PollFd::new(&socket, PollFlags::IN)];
+        let watched = signals.map(AsFd::as_fd);
+        polled.extend(watched.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
+            Ok(0) => return Err(Failure::rocket("the pod's init does not answer")),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e).context(|| "wait".to_owned()),
+        }
+        if polled.first().is_some_and(|first| !first.revents().is_empty()) {
+            return Ok(None);
+        }
+        while let Some(Ok(Some(number))) = signals.map(SignalFd::next) {
+            let ends = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+            if ends.map(Signal::as_raw).contains(&number) {
+                return Ok(Some(number));
+            }
+        }
+    }
+}
+
 /// `stop [--force]`: asks, and returns when init has taken note.
 pub fn stop(args: &[OsString]) -> Result<i32> {
     let request = match args {
@@ -59,6 +92,7 @@ pub fn stop(args: &[OsString]) -> Result<i32> {
     };
     let socket = control::connect()?;
     send(&socket, &request, &[])?;
+    wait(&socket, None, Instant::now().checked_add(PATIENCE))?;
     let answer = receive(&socket)?;
     if answer.ok { Ok(0) } else { Err(Failure::rocket("the pod did not take the request")) }
 }
@@ -91,18 +125,28 @@ pub fn enter(args: &[OsString]) -> Result<i32> {
         && std::env::var_os("ROCKET_ENTER_TTY").is_some();
     let socket = control::connect()?;
     let term = std::env::var("TERM").ok().filter(|_| terminal);
+    // First whether init answers at all: a command must not wait in its queue and run later, when
+    // nobody expects it any more.
+    send(&socket, &Request::Status, &[])?;
+    if let Some(number) = wait(&socket, Some(&signals), Instant::now().checked_add(PATIENCE))? {
+        return Ok(128 + number);
+    }
+    receive(&socket)?;
     send(&socket, &Request::Enter { app, argv, env: None, tty: terminal, term }, &streams)?;
+    if let Some(number) = wait(&socket, Some(&signals), None)? {
+        return Ok(128 + number);
+    }
     receive(&socket)?;
     loop {
         let (a, b) = (signals.as_fd(), socket.as_fd());
         let mut polled = [PollFd::new(&a, PollFlags::IN), PollFd::new(&b, PollFlags::IN)];
         match rustix::event::poll(&mut polled, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e).context(|| "wait".to_owned()),
         }
         let answered = !polled[1].revents().is_empty();
         while let Ok(Some(number)) = signals.next() {
-            if number != rustix::process::Signal::CHILD.as_raw() {
+            if number != Signal::CHILD.as_raw() {
                 send(&socket, &Request::Signal { number }, &[])?;
             }
         }

@@ -259,12 +259,18 @@ pub fn connect() -> Result<OwnedFd> {
     let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )
     .context(say)?;
     let address = rustix::net::SocketAddrUnix::new("control").context(say)?;
-    rustix::net::connect(&socket, &address).context(say)?;
+    // Nobody waits in the queue of an init that accepts nobody.
+    match rustix::net::connect(&socket, &address) {
+        Err(rustix::io::Errno::AGAIN) => {
+            return Err(Failure::rocket("the pod's init does not answer"));
+        }
+        connected => connected.context(say)?,
+    }
     Ok(socket)
 }
 

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocket_plan::PodPlan;
+use rocket_sys::tty::Saved;
 use rustix::io::Errno;
 
 use crate::control::{Control, Reply};
 use crate::descriptors::Descriptors;
-use crate::failure::{Failure, Result};
+use crate::failure::{Context, Failure, Result};
 
 /// How much of an unattended terminal's output is kept.
 const KEPT: usize = 64 * 1024;
@@ -38,6 +39,8 @@ impl Ring {
 struct Terminal {
     app: usize,
     master: OwnedFd,
+    /// Its settings before any program had it.
+    fresh: Saved,
     kept: Ring,
     /// It cannot be read any more.
     broken: bool,
@@ -61,9 +64,19 @@ impl Terminals {
             // Shared with whoever is attached, who knows it too.
             rustix::io::ioctl_fionbio(&master, true)
                 .map_err(|e| Failure::rocket(format!("set up a terminal: {e}")))?;
-            list.push(Terminal { app, master, kept: Ring::default(), broken: false });
+            let fresh = Saved::of(master.as_fd()).context(|| "look at a terminal".to_owned())?;
+            list.push(Terminal { app, master, fresh, kept: Ring::default(), broken: false });
         }
         Ok(Self { list, front })
+    }
+
+    /// Makes the settings of an app's terminal those of a new one: a program that was killed may
+    /// have left them such that the next one hears no Ctrl-C.
+    pub fn refresh(&self, app: usize) {
+        if let Some(terminal) = self.list.iter().find(|t| t.app == app) {
+            // A terminal that is gone shows as soon as somebody uses it.
+            let _ = terminal.fresh.put_back(terminal.master.as_fd());
+        }
     }
 
     /// The foreground stage0 has gone or reads no more.

@@ -58,6 +58,15 @@ impl Saved {
         rustix::termios::tcgetattr(tty).map(Self).map_err(|e| Error::new("tcgetattr", "", e))
     }
 
+    /// Puts them back, keeping what was typed ahead.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn put_back(&self, tty: BorrowedFd<'_>) -> Result<()> {
+        rustix::termios::tcsetattr(tty, OptionalActions::Now, &self.0)
+            .map_err(|e| Error::new("tcsetattr", "", e))
+    }
+
     /// Puts them back if the terminal is still as [`RawMode`] makes it of them.
     ///
     /// # Errors
@@ -69,11 +78,7 @@ impl Saved {
         let same = now.input_modes == raw.input_modes
             && now.output_modes == raw.output_modes
             && now.local_modes == raw.local_modes;
-        if !same {
-            return Ok(());
-        }
-        rustix::termios::tcsetattr(tty, OptionalActions::Now, &self.0)
-            .map_err(|e| Error::new("tcsetattr", "", e))
+        if same { self.put_back(tty) } else { Ok(()) }
     }
 }
 

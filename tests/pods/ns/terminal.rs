@@ -286,6 +286,25 @@ fn an_app_that_starts_again_has_the_same_terminal() {
 }
 
 #[test]
+fn a_shell_that_starts_again_hears_ctrl_c_whatever_the_last_one_left() {
+    require_bed("ns");
+    let session = Session::new("term-reset");
+    let tmux = &session.tmux;
+    tmux.line("trap '' HUP; stty -isig -icanon -echo; echo now $$; exec sleep 1000");
+    tmux.wait_for("now 2");
+    tmux.clear();
+    rocket(["restart", "term-reset/terminal"]).ok();
+    // Another shell, at its prompt.
+    at_prompt(tmux);
+    tmux.line("echo second; sleep 1000");
+    tmux.wait_for("second");
+    tmux.key("C-c");
+    tmux.line("echo status $?; exit 0");
+    tmux.wait_for("status 130");
+    tmux.wait_for_end("code=0");
+}
+
+#[test]
 fn what_cannot_be_is_refused_in_words() {
     require_bed("ns");
     image::add_busybox(SHELL, &["/bin/sh"]);

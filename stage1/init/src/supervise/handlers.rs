@@ -37,7 +37,7 @@ fn handlers_run_before_and_after_and_ready_comes_when_the_app_runs() {
 #[test]
 fn a_failing_pre_start_handler_keeps_the_app_from_starting() {
     let apps = vec![both("a"), app("b", &[0], &[])];
-    let expected = ["0 prepare a", "7 end a 3 Exited", "7 over 3"];
+    let expected = ["0 prepare a", "7 end a 3 Exited", "7 never b", "7 over 3"];
     check(world(apps, before(&[("a", (7, 3))])), &[], &expected);
 }
 

@@ -5,6 +5,8 @@
 
 #[cfg(test)]
 mod handlers;
+#[cfg(test)]
+mod refusals;
 mod restart;
 mod rules;
 mod table;
@@ -145,6 +147,14 @@ impl Pod {
     pub fn lost(&self, index: usize) -> Option<&str> {
         let lost = self.apps.get(index)?.lost?;
         self.apps.get(lost.of).map(|a| a.rules.name.as_str())
+    }
+
+    /// Why an app that has not run will not: the pod went down first.
+    pub fn down_cause(&self) -> Cause {
+        match self.down {
+            Some(Why::Asked) => Cause::StopAsked,
+            Some(Why::Ending) | None => Cause::PodEnding,
+        }
     }
 
     /// Whether an app is ready: it runs, or has done what it was to do.
@@ -400,11 +410,15 @@ impl Pod {
         if let Some(other) = missing.and_then(|i| self.apps.get(i)) {
             return Err(format!("it requires {}, which has ended", other.rules.name));
         }
+        let has_process = |a: &&App| a.state.has_process();
+        if let Some(loss) = self.apps.get(index).filter(has_process).and_then(|a| a.lost) {
+            let of = self.apps.get(loss.of).map_or("an app", |a| a.rules.name.as_str());
+            return Err(format!("it is to stop, since {of}, which it requires, has ended"));
+        }
         let Some(app) = self.apps.get_mut(index) else { return Ok(Todo::new()) };
         app.history.forget();
         match app.state {
             State::Waiting | State::Starting => Err("it has not been started yet".to_owned()),
-            _ if app.lost.is_some() && app.state.has_process() => Err("it is stopping".to_owned()),
             State::Preparing | State::Running => {
                 app.again = true;
                 Ok(self.turn(index, now))
@@ -421,6 +435,7 @@ impl Pod {
     }
 
     fn go_down(&mut self, why: Why, status: Option<i32>, now: u64) -> Todo {
+        let mut todo = Todo::new();
         if self.down.is_none() {
             self.down = Some(why);
             self.status = status;
@@ -428,7 +443,7 @@ impl Pod {
             // What does not run now never will.
             for index in 0..self.apps.len() {
                 if matches!(self.state(index), State::Waiting | State::Starting | State::Backoff) {
-                    self.step(index, Event::Turn);
+                    todo.extend(self.step(index, Event::Turn));
                 }
             }
             // Failures before a stop that was asked for (only policies that tolerate them get
@@ -437,7 +452,8 @@ impl Pod {
                 self.first_failure = None;
             }
         }
-        self.next_turn(now)
+        todo.extend(self.next_turn(now));
+        todo
     }
 
     /// Of those that are to stop the last in start order does, when no other is stopping.

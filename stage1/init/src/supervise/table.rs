@@ -112,9 +112,8 @@ pub fn step(state: State, event: Event) -> (State, Action) {
         // What never ran leaves nothing but a word.
         (S::Waiting, E::Done) => (S::Ended, A::Note),
         (S::Waiting, E::Failed) => (S::Failed, A::Note),
-        (S::Waiting | S::Starting | S::Backoff, E::Turn | E::Kill) | (S::Backoff, E::Done) => {
-            (S::Ended, A::None)
-        }
+        (S::Waiting | S::Starting, E::Turn | E::Kill) => (S::Ended, A::Note),
+        (S::Backoff, E::Turn | E::Kill | E::Done) => (S::Ended, A::None),
         (S::Starting, E::Done) => (S::Ended, A::None),
         (S::Starting | S::Backoff, E::Failed) => (S::Failed, A::None),
         (S::Starting, E::Again) => (S::Backoff, A::None),
@@ -176,7 +175,7 @@ mod tests {
             (S::Waiting, [
                 (S::Starting, A::Start), (S::Preparing, A::Prepare), same(S::Waiting),
                 same(S::Waiting), (S::Ended, A::Note), (S::Failed, A::Note), same(S::Waiting),
-                same(S::Ended), same(S::Ended),
+                (S::Ended, A::Note), (S::Ended, A::Note),
             ]),
             (S::Preparing, [
                 (S::Starting, A::Start), same(S::Preparing), same(S::Preparing),
@@ -185,8 +184,8 @@ mod tests {
             ]),
             (S::Starting, [
                 same(S::Starting), same(S::Starting), same(S::Running), same(S::Starting),
-                same(S::Ended), same(S::Failed), same(S::Backoff), same(S::Ended),
-                same(S::Ended),
+                same(S::Ended), same(S::Failed), same(S::Backoff), (S::Ended, A::Note),
+                (S::Ended, A::Note),
             ]),
             (S::Running, [
                 same(S::Running), same(S::Running), same(S::Running), (S::Cleaning, A::Clean),

@@ -126,22 +126,14 @@ fn a_failed_one_shot_fails_what_requires_it_and_frees_what_is_only_after_it() {
             "70 over 3",
         ],
     );
-    check(
-        World::new(apps(), ExitPolicy::AnyFailure, programs()),
-        &[],
-        &["0 start migrate", "50 end migrate 3 Exited", "50 over 3"],
-    );
-    check(
-        World::new(apps(), ExitPolicy::App("web".to_owned()), programs()),
-        &[],
-        &[
-            "0 start migrate",
-            "50 end migrate 3 Exited",
-            "50 never api",
-            "50 never web",
-            "50 over 3",
-        ],
-    );
+    for policy in [ExitPolicy::AnyFailure, ExitPolicy::App("web".to_owned())] {
+        let never = ["50 never api", "50 never web", "50 never log", "50 over 3"];
+        check(
+            World::new(apps(), policy, programs()),
+            &[],
+            &[&["0 start migrate", "50 end migrate 3 Exited"][..], &never].concat(),
+        );
+    }
 }
 
 #[test]
@@ -309,17 +301,19 @@ fn stop_and_kill_during_a_pause_and_before_all_is_ready() {
         "0 start migrate",
         "10 end side 1 Exited: starts again in 100ms",
     ];
+    let never = ["50 never api", "50 never web"];
     let stopped = ["50 signal migrate", "50 end migrate 143 StopAsked", "50 signal db"];
     check(
         World::new(apps.clone(), ExitPolicy::AnyFailure, programs()),
         &[(50, Hand::Stop)],
-        &[&start[..], &stopped, &["50 end db 143 StopAsked", "50 over 143"]].concat(),
+        &[&start[..], &never, &stopped, &["50 end db 143 StopAsked", "50 over 143"]].concat(),
     );
     check(
         World::new(apps, ExitPolicy::AnyFailure, programs()),
         &[(50, Hand::Kill)],
         &[
             &start[..],
+            &never,
             &["50 signal migrate", "50 kill db", "50 kill migrate"],
             &["50 end db 137 StopAsked", "50 end migrate 137 StopAsked", "50 over 137"],
         ]
@@ -337,6 +331,8 @@ fn what_cannot_be_executed_ends_a_pod_that_was_never_ready() {
             "0 start db",
             "0 start side",
             "0 broken migrate",
+            "0 never api",
+            "0 never web",
             "0 signal side",
             "0 end side 143 PodEnding",
             "0 signal db",
