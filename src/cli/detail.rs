@@ -1,10 +1,10 @@
 //! What is known of each app of a pod: by its directory, by its leaf, and by its init.
 
-use crate::pod::control::{self, AppStatus};
+use crate::config::paths::Paths;
+use crate::pod::control::{self, AppStatus, PodStatus};
 use crate::pod::list::{Info, Status};
 use crate::pod::usage::{self, Usage};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// One app now.
 #[derive(Clone, Debug, Default)]
@@ -17,13 +17,26 @@ pub struct AppDetail {
     pub limits: BTreeMap<&'static str, String>,
 }
 
-/// Every app of a pod, in the order of its manifest. init is asked once, and not waited for long.
-pub fn of(dir: &Path, pod: &Info) -> Vec<AppDetail> {
+/// Every app of each pod, in the order of its manifest. The inits are asked once and together, and
+/// not waited for long.
+pub fn of(paths: &Paths, pods: &[&Info]) -> Vec<Vec<AppDetail>> {
+    let running = pods.iter().filter(|pod| pod.status == Status::Running);
+    let dirs: Vec<_> = running.map(|pod| pod.state.path(paths, pod.uuid)).collect();
+    let mut statuses = control::statuses(&dirs).into_iter();
+    let status = |pod: &Info| match pod.status {
+        Status::Running => statuses.next().flatten(),
+        _ => None,
+    };
+    let statuses: Vec<_> = pods.iter().copied().map(status).collect();
+    pods.iter().zip(statuses).map(|(pod, status)| of_one(pod, status)).collect()
+}
+
+fn of_one(pod: &Info, status: Option<PodStatus>) -> Vec<AppDetail> {
     let apps = pod.meta.iter().flat_map(|meta| &meta.apps);
     if pod.status != Status::Running {
         return apps.map(|_| AppDetail::default()).collect();
     }
-    let live = control::status(dir).unwrap_or_default().apps;
+    let live = status.unwrap_or_default().apps;
     apps.map(|app| {
         let leaf = pod.cgroup.as_ref().and_then(|record| usage::leaf(record, &app.name));
         AppDetail {

@@ -1,16 +1,21 @@
 //! `rocket rm` and `rocket gc`.
 
 use crate::cli::error::Failure;
+use crate::cli::freed::{self, Freed};
 use crate::cli::output::{self, Format};
+use crate::cli::stop::has_pod_file;
 use crate::cli::target::PodsArg;
+use crate::cli::wait::TimeArg;
 use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::pod::directory::State;
 use crate::pod::gc::{self, Options, Step};
-use crate::pod::list::{self, Status};
+use crate::pod::list::{self, Info, Status};
 use crate::pod::lookup;
+use crate::pod::name::{PodName, holder};
 use crate::pod::prepare::now_ms;
 use crate::pod::usage;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,15 +32,16 @@ pub struct RmArgs {
 /// Arguments of `rocket gc`.
 #[derive(Debug, clap::Args)]
 pub struct GcArgs {
-    /// Dead pods without a name stay for this many seconds after their end; else as configured,
-    /// half an hour where nothing is.
-    #[arg(long, value_name = "SECONDS")]
-    grace_period: Option<u64>,
-    /// Remove prepared pods that nobody ran for this many seconds; else as configured, never where
-    /// nothing is.
-    #[arg(long, value_name = "SECONDS")]
-    expire_prepared: Option<u64>,
-    /// Remove the last dead instances of named pods too.
+    /// Dead pods without a name stay for this time after their end (30s, 10min); else as
+    /// configured, half an hour where nothing is.
+    #[arg(long, value_name = "TIME")]
+    grace_period: Option<TimeArg>,
+    /// Remove prepared pods that nobody ran for this time; else as configured, never where nothing
+    /// is.
+    #[arg(long, value_name = "TIME")]
+    expire_prepared: Option<TimeArg>,
+    /// Keep no dead instances of named pods for inspection: they go like those without a name, when
+    /// the grace period is over.
     #[arg(long)]
     all: bool,
     /// Only dead instances of the pod of this name.
@@ -78,7 +84,7 @@ fn rm_one(paths: &Paths, word: &str, dry_run: bool) -> Result<(), Failure> {
         why: "asked for".to_owned(),
     };
     if dry_run {
-        output::data(&sentence(&step, "would remove", Some(bytes(paths, &step))));
+        output::data(&of_step(paths, &step).sentence("would remove"));
         return Ok(());
     }
     if gc::remove(paths, &step)? {
@@ -93,27 +99,32 @@ fn rm_one(paths: &Paths, word: &str, dry_run: bool) -> Result<(), Failure> {
 /// `rocket gc`.
 pub fn gc(paths: &Paths, config: &Config, args: &GcArgs) -> Result<ExitCode, Failure> {
     let pods = list::all(paths)?;
+    if let Some(name) = &args.pod {
+        known(paths, &pods, name)?;
+    }
     let options = Options {
-        grace: Duration::from_secs(args.grace_period.unwrap_or(config.gc_grace_period.value)),
-        expire_prepared: args
-            .expire_prepared
-            .or(Some(config.gc_expire_prepared.value).filter(|seconds| *seconds > 0))
-            .map(Duration::from_secs),
+        grace: args
+            .grace_period
+            .map_or(Duration::from_secs(config.gc_grace_period.value), TimeArg::span),
+        expire_prepared: args.expire_prepared.map(TimeArg::span).or(Some(
+            config.gc_expire_prepared.value,
+        )
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)),
         keep: if args.all { 0 } else { config.gc_keep.value },
     };
     let mut steps = gc::plan(&pods, now_ms(), options);
-    if let Some(name) = &args.pod {
-        steps.retain(|step| step.name.as_ref() == Some(name));
+    match &args.pod {
+        Some(name) => steps.retain(|step| step.name.as_ref() == Some(name)),
+        None => steps.extend(gc::garbage(paths)?),
     }
-    if args.dry_run {
-        let sizes: Vec<u64> = steps.iter().map(|step| bytes(paths, step)).collect();
-        report(&steps, args.format, Some(&sizes));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut done = Vec::new();
+    steps.retain(|step| !gc::is_new(paths, step));
+    let mut freed = Vec::new();
+    let mut gone = BTreeSet::new();
     let mut failed = None;
     for step in steps {
-        let removed = match gc::remove(paths, &step) {
+        let found = of_step(paths, &step);
+        let removed = match if args.dry_run { Ok(true) } else { gc::remove(paths, &step) } {
             Ok(removed) => removed,
             Err(error) => {
                 // One pod that cannot be removed must not keep the others.
@@ -124,58 +135,47 @@ pub fn gc(paths: &Paths, config: &Config, args: &GcArgs) -> Result<ExitCode, Fai
             }
         };
         if removed {
-            done.push(step);
+            freed.push(found);
+            gone.insert(step.uuid);
         }
     }
     if args.pod.is_none() {
-        gc::empty_garbage(paths)?;
-        // What a rocket that was killed in the middle had taken and no pod directory has.
-        crate::pod::ids::sweep(paths).map_err(Failure::new)?;
-    }
-    report(&done, args.format, None);
-    if args.pod.is_none() {
-        let freed = crate::cli::image::collect(paths)?;
-        if args.format == Format::Table {
-            freed.iter().for_each(|line| output::data(line));
+        if !args.dry_run {
+            // What a rocket that was killed in the middle had taken and no pod directory has.
+            crate::pod::ids::sweep(paths).map_err(Failure::new)?;
+        }
+        match crate::cli::image::collect(paths, &gone, args.dry_run) {
+            Ok(more) => freed.extend(more),
+            // What has been removed is said all the same.
+            Err(failure) => {
+                if let Some(previous) = failed.replace(failure) {
+                    previous.report();
+                }
+            }
         }
     }
+    freed::report(&freed, args.format, args.dry_run);
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
+/// A name that nothing has is a slip of the pen; one that a pod file has may not have run yet.
+fn known(paths: &Paths, pods: &[Info], name: &str) -> Result<(), Failure> {
+    let word = PodName::new(name)?;
+    let has_it = |pod: &Info| pod.meta.as_ref().is_some_and(|m| m.name.as_deref() == Some(name));
+    if pods.iter().any(has_it) || has_pod_file(&word) || holder(paths, &word)?.is_some() {
+        return Ok(());
+    }
+    Err(Failure::message(format!("there is no pod of the name {name:?}")))
+}
+
 /// What removing it gives back to the disk.
-fn bytes(paths: &Paths, step: &Step) -> u64 {
-    usage::bytes(&step.state.path(paths, step.uuid))
-}
-
-fn sentence(step: &Step, verb: &str, bytes: Option<u64>) -> String {
-    let name = step.name.as_deref().map_or_else(String::new, |name| format!(" ({name})"));
-    let kind = if step.state == State::Prepared { "prepared pod" } else { "pod" };
-    let bytes = bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
-    format!("{verb} {kind} {}{name}: {}{bytes}", step.uuid, step.why)
-}
-
-/// `sizes`: nothing has been done yet, and these are the bytes of each step.
-fn report(steps: &[Step], format: Format, sizes: Option<&[u64]>) {
-    let size = |index: usize| sizes.and_then(|sizes| sizes.get(index)).copied();
-    let verb = if sizes.is_some() { "would remove" } else { "removed" };
-    match format {
-        Format::Json => {
-            let mut list = serde_json::to_value(steps).unwrap_or_default();
-            for (index, step) in list.as_array_mut().into_iter().flatten().enumerate() {
-                if let Some(bytes) = size(index) {
-                    step["bytes"] = bytes.into();
-                }
-            }
-            output::json(&list);
-        }
-        Format::Table => {
-            for (index, step) in steps.iter().enumerate() {
-                output::data(&sentence(step, verb, size(index)));
-            }
-            if let Some(sizes) = sizes.filter(|sizes| sizes.len() > 1) {
-                let total = sizes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
-                output::data(&format!("{} bytes in all", total));
-            }
-        }
+fn of_step(paths: &Paths, step: &Step) -> Freed {
+    Freed {
+        kind: if step.state == State::Prepared { "prepared-pod" } else { "pod" },
+        uuid: Some(step.uuid.to_string()),
+        digest: None,
+        name: step.name.clone(),
+        why: step.why.clone(),
+        bytes: usage::bytes(&step.state.path(paths, step.uuid)),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::error::Failure;
 use crate::cli::fetch::{explain, parse_name};
+use crate::cli::freed::{self, Freed};
 use crate::cli::output::{self, Format};
 use crate::config::paths::Paths;
 use crate::image::Digest;
@@ -13,9 +14,12 @@ use crate::image::pack::{self, Request};
 use crate::image::reference::Reference;
 use crate::image::store::{ImageId, Store};
 use crate::image::unpack::Compression;
+use crate::pod::list::{self, Info, Status};
+use crate::pod::usage;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use uuid::Uuid;
 
 /// Arguments of `rocket image`.
 #[derive(Debug, clap::Args)]
@@ -129,10 +133,10 @@ pub struct PackArgs {
 pub fn run(paths: &Paths, args: ImageArgs) -> Result<ExitCode, Failure> {
     match args.command {
         ImageCommand::Pack(args) => pack(paths, &args),
-        ImageCommand::List { format } => list(&open(paths)?, format),
+        ImageCommand::List { format } => list_images(&open(paths)?, format),
         ImageCommand::Rm { references } => remove(paths, &references),
         ImageCommand::Gc => {
-            collect(paths)?.iter().for_each(|line| output::data(line));
+            freed::report(&collect(paths, &BTreeSet::new(), false)?, Format::Table, false);
             Ok(ExitCode::SUCCESS)
         }
         ImageCommand::CatManifest { reference, original } => {
@@ -219,7 +223,7 @@ fn manifest(args: &PackArgs) -> Result<ImageManifest, Failure> {
     Ok(manifest)
 }
 
-fn list(store: &Store, format: Format) -> Result<ExitCode, Failure> {
+fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {
     let _shared = store.lock_shared().map_err(explain)?;
     let images = store.images().map_err(explain)?;
     let sizes = store.sizes().map_err(explain)?;
@@ -287,30 +291,62 @@ fn remove(paths: &Paths, references: &[String]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes what neither an image nor a pod uses; a line for each.
-pub fn collect(paths: &Paths) -> Result<Vec<String>, Failure> {
+/// Removes what neither an image nor a pod uses, or only says what that is; the pods `gone` count as
+/// removed already. A pod that cannot be read may use any layer: it is named, and they stay.
+pub fn collect(paths: &Paths, gone: &BTreeSet<Uuid>, dry_run: bool) -> Result<Vec<Freed>, Failure> {
     if !paths.store().is_dir() {
         return Ok(Vec::new());
     }
     let store = open(paths)?;
-    let removal = store.removal().map_err(explain)?;
-    let removed = removal.gc(&used_layers(paths)?).map_err(explain)?;
-    let line = |kind: &str, digest: &Digest| format!("removed {kind} {digest}: nothing uses it");
-    let layers = removed.layers.iter().map(|digest| line("layer", digest));
-    Ok(layers.chain(removed.blobs.iter().map(|digest| line("blob", digest))).collect())
+    let shared = if dry_run { Some(store.lock_shared().map_err(explain)?) } else { None };
+    let removal = if dry_run { None } else { Some(store.removal().map_err(explain)?) };
+    let mut pods = list::all(paths)?;
+    pods.retain(|pod| !gone.contains(&pod.uuid));
+    let broken = pods.iter().filter(|pod| pod.status == Status::Broken);
+    let broken: Vec<_> = broken.map(unreadable).collect();
+    for failure in &broken {
+        failure.report();
+    }
+    if !broken.is_empty() {
+        output::note("so all layers stay");
+    }
+    let used = if broken.is_empty() { Some(layers_of(&pods)?) } else { None };
+    let unused = store.unused(used.as_ref()).map_err(explain)?;
+    let freed = unused.iter().map(|unused| Freed {
+        kind: if unused.is_layer { "layer" } else { "blob" },
+        uuid: None,
+        digest: Some(unused.digest.to_string()),
+        name: None,
+        why: "nothing uses it".to_owned(),
+        bytes: usage::bytes(&unused.path),
+    });
+    let freed = freed.collect();
+    if let Some(removal) = removal {
+        removal.unused(unused).map_err(explain)?;
+    }
+    drop(shared);
+    Ok(freed)
 }
 
 /// Layers that pods name.
 fn used_layers(paths: &Paths) -> Result<BTreeSet<Digest>, Failure> {
-    let pods = crate::pod::list::all(paths)?;
-    // A pod that cannot be read may run on any of them.
-    if let Some(pod) = pods.iter().find(|pod| pod.status == crate::pod::list::Status::Broken) {
-        let why = pod.problem.as_deref().unwrap_or("its directory cannot be read");
-        let text = format!("cannot tell which layers pod {} uses: {why}", pod.uuid);
-        return Err(Failure::message(text).hint(format!("rocket rm {}", pod.uuid)));
+    let pods = list::all(paths)?;
+    match pods.iter().find(|pod| pod.status == Status::Broken) {
+        Some(pod) => Err(unreadable(pod)),
+        None => layers_of(&pods),
     }
-    let digests = crate::pod::gc::used_layers(&pods);
+}
+
+fn layers_of(pods: &[Info]) -> Result<BTreeSet<Digest>, Failure> {
+    let digests = crate::pod::gc::used_layers(pods);
     Ok(digests.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
+}
+
+/// A pod that cannot be read may run on any layer.
+fn unreadable(pod: &Info) -> Failure {
+    let why = pod.problem.as_deref().unwrap_or("its directory cannot be read");
+    let text = format!("cannot tell which layers pod {} uses: {why}", pod.uuid);
+    Failure::message(text).hint(format!("rocket rm {}", pod.uuid))
 }
 
 fn cat_manifest(store: &Store, reference: &str, original: bool) -> Result<ExitCode, Failure> {

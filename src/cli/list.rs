@@ -36,12 +36,15 @@ pub struct StatusArgs {
 /// `rocket list`.
 pub fn list(paths: &Paths, args: ListArgs) -> Result<ExitCode, Failure> {
     let pods = list::all(paths)?;
+    let details = detail::of(paths, &pods.iter().collect::<Vec<_>>());
+    let detailed = pods.iter().zip(&details);
     match args.format {
         Format::Json => {
-            output::json(&Value::Array(pods.iter().map(|pod| to_json(paths, pod)).collect()));
+            let list = detailed.map(|(pod, details)| to_json(pod, details)).collect();
+            output::json(&Value::Array(list));
         }
         Format::Table => {
-            let rows: Vec<Vec<String>> = pods.iter().map(|pod| row(paths, pod)).collect();
+            let rows: Vec<Vec<String>> = detailed.map(|(pod, details)| row(pod, details)).collect();
             let header = ["UUID", "NAME", "STATE", "APPS", "MEMORY", "UNIT", "CREATED"];
             output::table(&header, &rows);
         }
@@ -59,22 +62,22 @@ pub fn status(paths: &Paths, args: StatusArgs) -> Result<ExitCode, Failure> {
     }
     let info = list::info(paths, found)
         .ok_or_else(|| Failure::message(format!("pod {} has just been removed", found.uuid)))?;
+    let details = detail::of(paths, &[&info]).pop().unwrap_or_default();
     match args.format {
         Format::Json => {
-            let mut json = to_json(paths, &info);
+            let mut json = to_json(&info, &details);
             PodReport::of(&info.state.path(paths, info.uuid), &info).add_to(&mut json);
             output::json(&json);
         }
-        Format::Table => describe(paths, &info),
+        Format::Table => describe(paths, &info, &details),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(paths: &Paths, pod: &Info) -> Vec<String> {
+fn row(pod: &Info, details: &[AppDetail]) -> Vec<String> {
     let dash = || "-".to_owned();
     let meta = pod.meta.as_ref();
-    let details = detail::of(&pod.state.path(paths, pod.uuid), pod);
-    let apps = meta.iter().flat_map(|meta| &meta.apps).zip(&details);
+    let apps = meta.iter().flat_map(|meta| &meta.apps).zip(details);
     let apps: Vec<String> = apps.map(|(app, detail)| app_word(pod, &app.name, detail)).collect();
     let memory = details.iter().filter_map(|detail| detail.usage.as_ref()?.memory);
     let memory = memory.reduce(u64::saturating_add);
@@ -112,7 +115,7 @@ fn state(pod: &Info) -> String {
     }
 }
 
-fn describe(paths: &Paths, pod: &Info) {
+fn describe(paths: &Paths, pod: &Info, details: &[AppDetail]) {
     let line = |key: &str, value: &str| output::data(&format!("{key:>12}: {value}"));
     line("uuid", &pod.uuid.to_string());
     line("state", &state(pod));
@@ -142,17 +145,18 @@ fn describe(paths: &Paths, pod: &Info) {
     for (key, value) in report.lines() {
         line(key, &value);
     }
-    let details = detail::of(&dir, pod);
-    for (app, detail) in pod.meta.iter().flat_map(|meta| &meta.apps).zip(&details) {
+    for (app, detail) in pod.meta.iter().flat_map(|meta| &meta.apps).zip(details) {
         let end = pod.record.apps.iter().find(|exit| exit.app == app.name);
         let state = match end {
             Some(exit) => {
                 let how = match (exit.code, exit.signal) {
                     (_, Some(signal)) => format!("killed by {}", rocket_sys::signal::name(signal)),
                     (Some(code), None) => format!("exited with {code}"),
-                    (None, None) => "never started".to_owned(),
+                    (None, None) => "not started".to_owned(),
                 };
-                let message = exit.message.as_ref().map_or_else(String::new, |m| format!(": {m}"));
+                let message =
+                    exit.message.as_deref().map(|m| m.trim_start_matches("not started: "));
+                let message = message.map_or_else(String::new, |m| format!(": {m}"));
                 format!("{how} ({}){message}", cause(exit.cause))
             }
             None => pod.status.as_str().to_owned(),
@@ -205,13 +209,12 @@ fn restarts(pod: &Info, app: &str, detail: &AppDetail) -> Option<u32> {
     detail.live.as_ref().and_then(|live| live.restarts).or_else(written)
 }
 
-fn to_json(paths: &Paths, pod: &Info) -> Value {
-    let details = detail::of(&pod.state.path(paths, pod.uuid), pod);
+fn to_json(pod: &Info, details: &[AppDetail]) -> Value {
     let apps: Vec<Value> = pod
         .meta
         .iter()
         .flat_map(|meta| &meta.apps)
-        .zip(&details)
+        .zip(details)
         .map(|(app, detail)| {
             let exit = pod.record.apps.iter().find(|exit| exit.app == app.name);
             json!({

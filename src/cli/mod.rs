@@ -9,6 +9,7 @@ pub mod error;
 pub mod explain;
 pub mod export;
 pub mod fetch;
+pub mod freed;
 pub mod gc;
 pub mod image;
 pub mod input;

@@ -86,11 +86,7 @@ fn each(
 fn job(verb: Verb, name: &str) -> Result<(), Failure> {
     let name = PodName::new(name)?;
     let unit = name.unit();
-    let file = match name.instance() {
-        Some(instance) => format!("{}.toml", name.as_str().trim_end_matches(instance)),
-        None => format!("{name}.toml"),
-    };
-    let has_file = POD_FILES.iter().any(|dir| Path::new(dir).join(&file).exists());
+    let (file, has_file) = (file_name(&name), has_pod_file(&name));
     if has_file && name.instance().is_some() {
         introduce(&name)?;
     }
@@ -102,6 +98,22 @@ fn job(verb: Verb, name: &str) -> Result<(), Failure> {
             failure.hint(format!("there is no pod file {}/{file}", POD_FILES[0]))
         }
     })
+}
+
+/// Name of a pod's file: an instance's is its template's.
+fn file_name(name: &PodName) -> String {
+    match name.instance() {
+        Some(instance) => {
+            format!("{}.toml", name.as_str().strip_suffix(instance).unwrap_or_default())
+        }
+        None => format!("{name}.toml"),
+    }
+}
+
+/// Whether a pod file has this name.
+pub fn has_pod_file(name: &PodName) -> bool {
+    let file = file_name(name);
+    POD_FILES.iter().any(|dir| Path::new(dir).join(&file).exists())
 }
 
 /// Lets the generator know of an instance of a template that nobody has enabled or named: by a

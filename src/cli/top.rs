@@ -81,19 +81,22 @@ pub fn run(paths: &Paths, args: &TopArgs) -> Result<ExitCode, Failure> {
 fn look(paths: &Paths, words: &[String]) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     if words.is_empty() {
-        for info in list::all(paths)?.iter().filter(|info| info.status == Status::Running) {
-            rows.extend(rows_of(paths, info, None));
+        let pods = list::all(paths)?;
+        let running = pods.iter().filter(|info| info.status == Status::Running);
+        let running: Vec<_> = running.collect();
+        for (info, details) in running.iter().zip(detail::of(paths, &running)) {
+            rows.extend(rows_of(info, details, None));
         }
     }
     for word in words {
         let target = target::running(paths, word, "look at")?;
-        rows.extend(rows_of(paths, &target.info, target.app.as_deref()));
+        let details = detail::of(paths, &[&target.info]).pop().unwrap_or_default();
+        rows.extend(rows_of(&target.info, details, target.app.as_deref()));
     }
     Ok(rows)
 }
 
-fn rows_of(paths: &Paths, info: &Info, only: Option<&str>) -> Vec<Row> {
-    let details = detail::of(&info.state.path(paths, info.uuid), info);
+fn rows_of(info: &Info, details: Vec<AppDetail>, only: Option<&str>) -> Vec<Row> {
     let Some(meta) = &info.meta else { return Vec::new() };
     let pod = meta.name.clone().unwrap_or_else(|| info.uuid.to_string()[..8].to_owned());
     let row = |app, detail| Row { uuid: info.uuid, pod: pod.clone(), app, detail };

@@ -22,6 +22,13 @@ pub struct WaitArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeArg(Option<Duration>);
 
+impl TimeArg {
+    /// The span itself; without an end, longer than anything lasts.
+    pub fn span(self) -> Duration {
+        self.0.unwrap_or(Duration::MAX)
+    }
+}
+
 impl std::str::FromStr for TimeArg {
     type Err = String;
 

@@ -230,7 +230,8 @@ impl Pod<Prepared> {
 /// [`DirectoryError::Busy`] if somebody holds it.
 pub fn lock_in(path: &Path, uuid: Uuid) -> Result<Option<File>, DirectoryError> {
     let file = path.join(LOCK);
-    let lock = match OpenOptions::new().write(true).open(&file) {
+    // flock(2) needs no write access, and a state that became read-only must not hide what runs.
+    let lock = match File::open(&file) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("open", &file)(error)),
@@ -266,7 +267,7 @@ pub fn lock_is_free(path: &Path, uuid: Uuid) -> Result<bool, DirectoryError> {
 /// Any IO error but "not found".
 pub fn is_lock_free_in(dir: &Dir) -> Result<bool, DirectoryError> {
     let path = || dir.path().join(LOCK);
-    let lock = match dir.file(LOCK, OFlags::WRONLY) {
+    let lock = match dir.file(LOCK, OFlags::RDONLY) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(io_error("open", &path())(error)),

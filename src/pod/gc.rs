@@ -124,7 +124,10 @@ pub enum GcError {
 /// # Errors
 /// Any IO error.
 pub fn remove(paths: &Paths, step: &Step) -> Result<bool, GcError> {
-    if step.state == State::Embryo && is_young(&step.state.path(paths, step.uuid)) {
+    if step.state == State::Garbage {
+        return delete_garbage(paths, step.uuid);
+    }
+    if is_new(paths, step) {
         return Ok(false);
     }
     let locked = match Locked::open(paths, step.state, step.uuid) {
@@ -182,25 +185,38 @@ fn forget_name(paths: &Paths, name: &PodName, uuid: Uuid) -> Result<(), NameErro
     }
 }
 
-fn is_young(path: &std::path::Path) -> bool {
-    let modified = std::fs::metadata(path).and_then(|m| m.modified());
-    modified.is_ok_and(|at| {
-        SystemTime::now().duration_since(at).unwrap_or(Duration::ZERO) < EMBRYO_GRACE
-    })
+/// Whether it may be about to be locked by its maker.
+pub fn is_new(paths: &Paths, step: &Step) -> bool {
+    let modified =
+        || std::fs::metadata(step.state.path(paths, step.uuid)).and_then(|m| m.modified());
+    step.state == State::Embryo
+        && modified().is_ok_and(|at| {
+            SystemTime::now().duration_since(at).unwrap_or(Duration::ZERO) < EMBRYO_GRACE
+        })
 }
 
-/// Deletes what earlier deletions left in `garbage/`.
+/// What earlier deletions left in `garbage/`.
 ///
 /// # Errors
 /// Any IO error.
-pub fn empty_garbage(paths: &Paths) -> Result<usize, DirectoryError> {
-    let mut count = 0;
-    for uuid in directory::scan(paths, State::Garbage)? {
-        let path = State::Garbage.path(paths, uuid);
-        directory::remove(paths, &path, uuid)?;
-        count += 1;
+pub fn garbage(paths: &Paths) -> Result<Vec<Step>, DirectoryError> {
+    let step = |uuid| Step {
+        uuid,
+        state: State::Garbage,
+        name: None,
+        why: "its deletion was interrupted".to_owned(),
+    };
+    Ok(directory::scan(paths, State::Garbage)?.into_iter().map(step).collect())
+}
+
+/// Deletes one of these. Who is at it already has the lock, or has removed it: then both are.
+fn delete_garbage(paths: &Paths, uuid: Uuid) -> Result<bool, GcError> {
+    let path = State::Garbage.path(paths, uuid);
+    if !path.is_dir() {
+        return Ok(false);
     }
-    Ok(count)
+    directory::remove(paths, &path, uuid)?;
+    Ok(true)
 }
 
 /// The layers that any pod directory names: image gc and `image rm` must keep them.

@@ -6,7 +6,7 @@ use crate::image::digest::Digest;
 use crate::image::error::ImageError;
 use crate::image::store::StoreLock;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a removal freed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub struct Removed {
     pub layers: Vec<Digest>,
     /// Blobs that are gone.
     pub blobs: Vec<Digest>,
+}
+
+/// Something in the store that nobody needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unused {
+    /// A layer; else a blob.
+    pub is_layer: bool,
+    /// Which.
+    pub digest: Digest,
+    /// Where it lies.
+    pub path: PathBuf,
 }
 
 /// The store's exclusive lock: what pods use is to be asked while it is held, so that no pod comes
@@ -39,9 +50,9 @@ impl Removal<'_> {
         self.store.remove(id, used)
     }
 
-    /// Removes layers and blobs that neither an image nor `used` names.
-    pub fn gc(&self, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
-        self.store.gc(used)
+    /// Removes what [`Store::unused`] has found under this lock.
+    pub fn unused(&self, unused: Vec<Unused>) -> Result<Removed, ImageError> {
+        put_all_away(&self.store.temp()?, unused)
     }
 }
 
@@ -64,43 +75,47 @@ impl Store {
         put_away(&dir, &temp, "image")?;
         let Some(image) = image else { return Ok(Removed::default()) };
         let layers = image.layers.into_iter().map(|layer| layer.digest).collect();
-        self.free(&temp, layers, image.blobs, used)
+        put_all_away(&temp, self.without_need(layers, image.blobs, used)?)
     }
 
-    fn gc(&self, used: &BTreeSet<Digest>) -> Result<Removed, ImageError> {
-        let temp = self.temp()?;
-        let (layers, blobs) = (digests(&self.dir, "layers")?, digests(&self.dir, "blobs")?);
-        self.free(&temp, layers, blobs, used)
+    /// Layers and blobs that no image names; of layers those that `used` does not name either, and
+    /// none at all where that is not known.
+    pub fn unused(&self, used: Option<&BTreeSet<Digest>>) -> Result<Vec<Unused>, ImageError> {
+        let layers = if used.is_some() { digests(&self.dir, "layers")? } else { Vec::new() };
+        let blobs = digests(&self.dir, "blobs")?;
+        self.without_need(layers, blobs, used.unwrap_or(&BTreeSet::new()))
     }
 
-    /// Removes those of `layers` and `blobs` that nobody needs.
-    fn free(
+    /// Those of `layers` and `blobs` that nobody needs.
+    fn without_need(
         &self,
-        temp: &TempDir,
         layers: Vec<Digest>,
         blobs: Vec<Digest>,
         used: &BTreeSet<Digest>,
-    ) -> Result<Removed, ImageError> {
+    ) -> Result<Vec<Unused>, ImageError> {
         let images = self.records()?;
         let kept_layers: BTreeSet<&Digest> = images.iter().flat_map(|i| &i.layers).collect();
         let kept_blobs: BTreeSet<&Digest> = images.iter().flat_map(|i| &i.blobs).collect();
-        let mut removed = Removed::default();
-        for layer in layers {
-            let path = self.layer_dir(&layer);
-            if !kept_layers.contains(&layer) && !used.contains(&layer) && path.exists() {
-                put_away(&path, temp, &layer.to_string())?;
-                removed.layers.push(layer);
-            }
-        }
-        for blob in blobs {
-            let path = self.blob_path(&blob);
-            if !kept_blobs.contains(&blob) && path.exists() {
-                std::fs::remove_file(&path).map_err(|e| ImageError::io("remove", &path, e))?;
-                removed.blobs.push(blob);
-            }
-        }
-        Ok(removed)
+        let layers = layers.into_iter().filter(|l| !kept_layers.contains(l) && !used.contains(l));
+        let blobs = blobs.into_iter().filter(|blob| !kept_blobs.contains(blob));
+        let layers = layers.map(|l| Unused { is_layer: true, path: self.layer_dir(&l), digest: l });
+        let blobs = blobs.map(|b| Unused { is_layer: false, path: self.blob_path(&b), digest: b });
+        Ok(layers.chain(blobs).filter(|unused| unused.path.exists()).collect())
     }
+}
+
+fn put_all_away(temp: &TempDir, unused: Vec<Unused>) -> Result<Removed, ImageError> {
+    let mut removed = Removed::default();
+    for Unused { is_layer, digest, path } in unused {
+        if is_layer {
+            put_away(&path, temp, &digest.to_string())?;
+            removed.layers.push(digest);
+        } else {
+            std::fs::remove_file(&path).map_err(|e| ImageError::io("remove", &path, e))?;
+            removed.blobs.push(digest);
+        }
+    }
+    Ok(removed)
 }
 
 /// Takes a directory out of sight in one step; the temporary directory's end removes it.

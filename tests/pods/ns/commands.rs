@@ -252,3 +252,110 @@ fn top_in_a_terminal_goes_on_until_it_is_interrupted() {
     tmux.wait_for_end("code=0");
     rocket(["stop", "--force", "cmd-top"]).ok();
 }
+
+/// What gc says that it would do and what it does, in the same words.
+#[test]
+fn alone_gc_does_what_it_says_it_would() {
+    require_bed("ns");
+    const OWN: &str = "example.com/gc-says:1.0";
+    image::add_busybox(OWN, &["/bin/sh", "-c", "exit 0"]);
+    rocket(["run", "--name", "gc-says", OWN]).ok();
+    rocket(["image", "rm", OWN]).ok();
+    let pods = std::path::Path::new("/var/lib/rocket/pods");
+    let left = pods.join("garbage/0a2b1c1e-58b5-4cbb-9f1d-6a1d8e1f1b11");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("file"), "left").unwrap();
+    let embryo = pods.join("embryo/0b2b1c1e-58b5-4cbb-9f1d-6a1d8e1f1b11");
+    std::fs::create_dir_all(&embryo).unwrap();
+    let broken = pods.join("run/0c2b1c1e-58b5-4cbb-9f1d-6a1d8e1f1b11");
+    std::fs::create_dir_all(&broken).unwrap();
+    let gc = |more: &[&str]| {
+        let fixed = ["gc", "--grace-period=0s", "--all"];
+        rocket(fixed.iter().chain(more)).ok()
+    };
+    // A pod that cannot be read is named, and keeps the layers, not the rest.
+    let said = gc(&["--dry-run"]);
+    assert!(said.stderr.contains("0c2b1c1e") && said.stderr.contains("rocket rm"), "{said}");
+    assert!(!said.stdout.contains("layer") && said.stdout.contains("gc-says"), "{said}");
+    rocket(["rm", "0c2b1c1e-58b5-4cbb-9f1d-6a1d8e1f1b11"]).ok();
+    let list = |text: &str| serde_json::from_str::<Vec<Value>>(text).unwrap();
+    let plan = list(&gc(&["--dry-run", "--format=json"]).stdout);
+    let said = gc(&["--dry-run"]).stdout;
+    let done = gc(&[]).stdout;
+    assert_eq!(said.replace("would remove", "removed"), done);
+    assert!(done.contains("removed layer") && done.contains("bytes in all"), "{done}");
+    assert!(done.contains("0a2b1c1e") && !done.contains("0b2b1c1e"), "{done}");
+    let layer = plan.iter().find(|freed| freed["kind"] == "layer").unwrap();
+    assert!(layer["bytes"].as_u64().unwrap() > 500_000, "{layer}");
+    assert!(!left.exists() && embryo.exists());
+    assert!(list(&gc(&["--format=json"]).stdout).is_empty());
+    rocket(["gc", "--pod", "no-such-pod"]).ends_with(125).says(&["no-such-pod"]);
+    std::fs::remove_dir(&embryo).unwrap();
+}
+
+/// A state that has become read-only hides nothing, and what runs can be stopped.
+#[test]
+fn alone_what_runs_on_a_read_only_state_is_seen_entered_and_stopped() {
+    require_bed("ns");
+    start("cmd-ro", "sleep 1000");
+    let killed = start("cmd-ro-kill", "sleep 1000");
+    let state = "/var/lib/rocket";
+    rocket_testkit::run("mount", ["--bind", state, state]).ok();
+    rocket_testkit::run("mount", ["-o", "remount,ro,bind", state]).ok();
+    let list = rocket(["list"]);
+    let line = list.stdout.lines().find(|line| line.contains("cmd-ro ")).unwrap_or_default();
+    let running = line.contains("running");
+    let outcomes = [
+        rocket(["enter", "cmd-ro", "--", "true"]),
+        rocket(["kill", "cmd-ro-kill"]),
+        rocket(["status", "--wait=60s", &killed]),
+        rocket(["stop", "cmd-ro"]),
+        rocket(["gc", "--dry-run"]),
+        rocket(["image", "list"]),
+    ];
+    rocket_testkit::run("umount", [state]).ok();
+    assert!(running, "{list}");
+    for done in outcomes {
+        assert_eq!(done.code(), 0, "{done}");
+    }
+    assert_eq!(status("cmd-ro")["state"], "exited");
+}
+
+#[test]
+fn an_init_that_does_not_answer_is_not_entered_and_keeps_nobody() {
+    require_bed("ns");
+    start("cmd-silent", "sleep 1000");
+    let init = i32::try_from(status("cmd-silent")["pid"].as_i64().unwrap()).unwrap();
+    let send = |signal| kill_process(Pid::from_raw(init).unwrap(), signal).unwrap();
+    send(Signal::STOP);
+    let entered = rocket(["enter", "cmd-silent", "--", "true"]);
+    let listed = rocket(["list"]);
+    send(Signal::CONT);
+    entered.ends_with(125).says(&["does not answer"]);
+    assert!(listed.ok().stdout.contains("cmd-silent"));
+    rocket(["enter", "cmd-silent", "--", "true"]).ok();
+    rocket(["stop", "cmd-silent"]).ok();
+}
+
+#[test]
+fn what_was_stopped_before_its_turn_is_not_started_and_on_record() {
+    require_bed("ns");
+    image::add_busybox(SHELL, &["/bin/sh", "-c"]);
+    let pod = Pod::new(
+        "cmd-turn",
+        &format!(
+            "version = 1\nnetwork = \"none\"\n[app.first]\nimage = \"{SHELL}\"\n\
+             exec = [\"/bin/sleep\", \"1000\"]\nkind = \"oneshot\"\n\
+             [app.second]\nimage = \"{SHELL}\"\nafter = [\"first\"]\n"
+        ),
+    );
+    systemctl(["start", "--no-block", &pod.unit()]).ok();
+    let table = || rocket(["status", "cmd-turn"]).stdout;
+    wait_until("the first app runs", 30, || table().contains("first  running"));
+    rocket(["stop", "cmd-turn"]).ok();
+    let exit = &status("cmd-turn")["apps"][1]["exit"];
+    assert_eq!((&exit["code"], &exit["signal"]), (&Value::Null, &Value::Null), "{exit}");
+    assert_eq!(exit["cause"], "stop-asked", "{exit}");
+    let table = rocket(["status", "cmd-turn"]).ok().stdout;
+    assert!(table.contains("second  not started (stop asked)"), "{table}");
+}
