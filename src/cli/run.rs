@@ -117,6 +117,7 @@ pub fn run(paths: &Paths, pool: Pool, args: RunArgs) -> Result<ExitCode, Failure
     if args.detach {
         return detach(paths, pod, name, options);
     }
+    tell_weakened(&Meta::read(pod.path())?);
     warn_without_systemd(options.cgroup);
     let outcome = launch::run(paths, pod, name, options);
     if outcome.is_err() {
@@ -146,7 +147,9 @@ pub fn run_prepared(paths: &Paths, args: RunPreparedArgs) -> Result<ExitCode, Fa
         .hint("every start needs a new pod: rocket prepare makes one"));
     }
     let pod = Pod::<Prepared>::open(paths, found.uuid)?;
-    let name = match Meta::read(pod.path())?.name {
+    let meta = Meta::read(pod.path())?;
+    tell_weakened(&meta);
+    let name = match meta.name {
         Some(name) => {
             let lock = prepare::claim(paths, &name)?;
             lock.assign(pod.uuid())?;
@@ -223,6 +226,13 @@ fn check_drop_in(wanted: &Wanted, name: &str) -> Result<(), Failure> {
             true => format!("rocket start {name}, or systemctl enable rocket@{name}"),
             false => "systemctl daemon-reload".to_owned(),
         })),
+    }
+}
+
+/// Once a start: what in this pod is weaker than it is without being asked.
+fn tell_weakened(meta: &Meta) {
+    for word in &meta.weakened {
+        output::note(&format!("rocket: warning: weaker than the default: {word}"));
     }
 }
 

@@ -12,5 +12,6 @@ mod syscalls;
 mod systemd;
 mod terminal;
 mod triggers;
+mod userns;
 mod volumes;
 mod world;

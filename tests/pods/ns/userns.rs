@@ -1,0 +1,73 @@
+//! User namespaces on the build machine's kernel.
+
+use crate::owners;
+use rocket_testkit::unit::Pod;
+use rocket_testkit::{image, require_bed, rocket, run};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+#[test]
+fn files_belong_to_whom_they_should() {
+    require_bed("ns");
+    owners::files_belong_to_whom_they_should(Path::new("/var/lib/rocket/test-owners"));
+}
+
+#[test]
+fn what_cannot_be_mapped_is_refused_by_name() {
+    require_bed("ns");
+    // The bed's root is an overlay.
+    owners::what_cannot_be_mapped_is_refused_by_name(Path::new("/usr/share"), "overlay");
+}
+
+#[test]
+fn many_prepared_at_once_never_share_ids_and_give_them_back() {
+    require_bed("ns");
+    image::add_busybox("example.com/many:1.0", &["/bin/true"]);
+    let makers: Vec<_> = (0..16)
+        .map(|_| {
+            std::thread::spawn(|| {
+                let prepare = || rocket(["prepare", "example.com/many:1.0"]).ok().text().to_owned();
+                [prepare(), prepare()]
+            })
+        })
+        .collect();
+    let pods: Vec<String> = makers.into_iter().flat_map(|maker| maker.join().unwrap()).collect();
+    let base = |uuid: &String| {
+        let note = Path::new("/var/lib/rocket/pods/prepared").join(uuid).join("ids");
+        std::fs::read_link(note).unwrap()
+    };
+    let bases: BTreeSet<_> = pods.iter().map(base).collect();
+    assert_eq!(bases.len(), 32);
+    let entries =
+        || bases.iter().filter(|base| Path::new("/var/lib/rocket/ids").join(base).is_symlink());
+    assert_eq!(entries().count(), 32);
+    rocket(["run-prepared", "--rm", &pods[0]]).ok();
+    assert_eq!(entries().count(), 31);
+    for uuid in &pods[1..] {
+        rocket(["rm", uuid]).ok();
+    }
+    assert_eq!(entries().count(), 0);
+}
+
+#[test]
+fn root_inside_is_not_root_outside() {
+    require_bed("ns");
+    image::add_busybox("example.com/inside:1.0", &["/bin/sleep", "1000"]);
+    let pod = Pod::new(
+        "inside",
+        "version = 1\nnetwork = \"host\"\n[app.main]\nimage = \"example.com/inside:1.0\"\n",
+    );
+    pod.start();
+    let enter = |script: &str| rocket(["enter", "inside", "--", "/bin/sh", "-c", script]);
+    assert_eq!(enter("id -u").ok().text(), "0");
+    // What the host's root owns is nobody's, and init is out of reach.
+    assert_ne!(enter("cat /proc/1/environ").code(), 0);
+    assert_ne!(enter("ls /proc/1/fd").code(), 0);
+    assert_ne!(enter("nc -l -p 81 -w 1").code(), 0);
+    let uid = run("stat", ["-c", "%u", &format!("/proc/{}/environ", pod.init())]).ok();
+    assert_eq!(uid.text(), "0", "not dumpable: the host's root's");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pod.init())).unwrap();
+    let map = std::fs::read_to_string(format!("/proc/{}/uid_map", pod.init())).unwrap();
+    let base = map.split_whitespace().nth(1).unwrap();
+    assert!(status.contains(&format!("Uid:\t{base}\t{base}\t{base}\t{base}")), "{status}");
+}
