@@ -7,6 +7,7 @@
 //!     none:  stage1 as a plain child
 //! ```
 
+mod activation;
 mod attach;
 mod descriptors;
 mod flavour;
@@ -31,6 +32,7 @@ use crate::pod::sources::{self, Source, SourceError};
 use crate::systemd::bus::BusError;
 use crate::systemd::detect::{self, Surroundings};
 use crate::systemd::limits::LimitError;
+use activation::Received;
 use descriptors::Descriptors;
 use rocket_plan::{Cgroup, ExitStatus, Isolator, PodPlan, descriptor};
 use std::io;
@@ -149,6 +151,16 @@ pub enum LaunchError {
         /// Its own words.
         text: String,
     },
+    /// A port that systemd was to listen on.
+    #[error(
+        "port {port:?} has activation = true, and no socket of this name was handed over: the pod starts as rocket@{pod}.service, whose sockets systemd opens"
+    )]
+    NoSocket {
+        /// The port.
+        port: String,
+        /// The pod's name.
+        pod: String,
+    },
     /// A system call failed.
     #[error("cannot {what}")]
     Io {
@@ -194,7 +206,8 @@ pub fn run(
 ) -> Result<Outcome, LaunchError> {
     let around = Surroundings::of_self();
     let cgroup = decide(options.cgroup, &around)?;
-    let ready = make_ready(paths, pod, name.as_ref(), cgroup, options, &around)?;
+    let received = Received::take();
+    let ready = make_ready(paths, pod, name.as_ref(), cgroup, options, &around, received)?;
     match cgroup {
         Cgroup::Unit => {
             let invocation = std::env::var("INVOCATION_ID").ok();
@@ -237,6 +250,7 @@ fn make_ready(
     cgroup: Cgroup,
     options: Options,
     around: &Surroundings,
+    received: Received,
 ) -> Result<Ready, LaunchError> {
     let dir = pod.path().to_owned();
     let meta = Meta::read(&dir)?;
@@ -244,6 +258,7 @@ fn make_ready(
     let sources: Vec<Source> = meta::read(&dir.join(sources::FILE))?;
     let flavour = Flavour::find(Path::new(crate::config::paths::STAGE1), "ns")?;
     let mut descriptors = Descriptors::default();
+    received.assign(&mut plan, &mut descriptors)?;
     let master = match options.terminal {
         Some(_) => Some(descriptors.terminal(&mut plan)?),
         None => None,

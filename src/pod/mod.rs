@@ -26,6 +26,7 @@ pub mod mounts;
 pub mod name;
 mod order;
 pub mod plan;
+mod ports;
 pub mod prepare;
 pub mod record;
 mod resources;

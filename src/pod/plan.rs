@@ -259,6 +259,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
         features.push(feature::MULTI_APP.to_owned());
     }
     features.extend(super::order::features(&apps));
+    features.extend(super::ports::features(&apps));
     let (limits, isolators) = limits::of_pod(input)?;
     if !limits.is_empty() || apps.iter().any(|app| !app.limits.is_empty()) {
         features.push(feature::LIMIT_REPORT.to_owned());
@@ -438,6 +439,7 @@ fn app_plan(
         stdin: None,
         stdout: None,
         stderr: None,
+        sockets: super::ports::sockets(input.pod, name),
         terminal: None,
         isolators,
     })

@@ -26,8 +26,6 @@ const NOT_YET: &[(&str, Refuse)] = &[
     ("app.*.ready", AllBut(&["exec"])),
     ("app.*.health", Key),
     ("app.*.credentials", NotEmpty),
-    ("port.*.listen", NotEmpty),
-    ("port.*.activation", When(true)),
     ("unit.machine", When(true)),
     ("unit.app-scopes", When(true)),
 ];

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rocket_plan::{AppPlan, Mount, MountSource, PodPlan};
+use rocket_plan::{AppPlan, Mount, MountSource, PodPlan, Socket};
 use rocket_sys::clone::{self, CloneArgs, Cloned, Namespaces, SingleThread};
 use rocket_sys::mount::{self, Attributes};
 use rocket_sys::{fds, pidfd};
@@ -55,15 +55,21 @@ pub fn start(
         fds: [stream(&app.stdin)?, stream(&app.stdout)?, stream(&app.stderr)?],
         terminal: app.terminal.is_some(),
     };
+    let missing = |name: &str| Failure::rocket(format!("descriptor {name} is missing"));
+    let socket = |s: &Socket| descriptors.get(&s.descriptor).ok_or_else(|| missing(&s.descriptor));
+    let sockets = app.sockets.iter().map(socket).collect::<Result<Vec<_>>>()?;
     let args = CloneArgs { namespaces: Namespaces::MOUNT, ..CloneArgs::default() };
     launch(single, app, setup, args, || match prepare(app, setup, stdio) {
-        Ok(()) => process::exec(app, setup.proc.as_fd(), &app.argv, &app.environment),
+        Ok(()) if sockets.is_empty() => {
+            process::exec(app, setup.proc.as_fd(), &app.argv, &app.environment, &[])
+        }
+        Ok(()) => process::exec(app, setup.proc.as_fd(), &app.argv, &with_sockets(app), &sockets),
         Err(failure) => failure,
     })
 }
 
 /// An app's handler, as an app: appc 0.8.11, aci.md. It is the pod's root in the app's root, leaf and
-/// environment, with the capabilities that the app may have at most, and has no terminal.
+/// environment, with the capabilities that the app may have at most, and has no terminal and no sockets.
 pub fn handler(app: &AppPlan, argv: &[String]) -> AppPlan {
     let mut handler = app.clone();
     handler.argv = argv.to_vec();
@@ -72,7 +78,20 @@ pub fn handler(app: &AppPlan, argv: &[String]) -> AppPlan {
     (caps.effective, caps.permitted) = (caps.bounding.clone(), caps.bounding.clone());
     (caps.inheritable, caps.ambient) = (Vec::new(), Vec::new());
     (handler.stdin, handler.terminal) = (None, None);
+    handler.sockets = Vec::new();
     handler
+}
+
+/// In the child: its environment with what sd_listen_fds(3) reads.
+fn with_sockets(app: &AppPlan) -> Vec<String> {
+    let names: Vec<&str> = app.sockets.iter().map(|socket| socket.name.as_str()).collect();
+    let own = ["LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="];
+    let theirs = app.environment.iter().filter(|entry| !own.iter().any(|o| entry.starts_with(o)));
+    let mut environment: Vec<String> = theirs.cloned().collect();
+    environment.push(format!("LISTEN_FDS={}", names.len()));
+    environment.push(format!("LISTEN_PID={}", rustix::process::getpid().as_raw_pid()));
+    environment.push(format!("LISTEN_FDNAMES={}", names.join(":")));
+    environment
 }
 
 /// Clones a child into an app's leaf and waits until `child` has become another program there, or
@@ -107,6 +126,11 @@ pub fn launch(
     match cloned {
         Cloned::Child => {
             drop(read);
+            // Out of the way of the sockets.
+            let write = match process::above_sockets(write, app.sockets.len()) {
+                Ok(write) => write,
+                Err(failure) => clone::exit_now(failure.code),
+            };
             let joined = match &leaf {
                 Some(leaf) if !takes_clones => cgroup::join(leaf.as_fd()),
                 _ => Ok(()),

@@ -11,7 +11,7 @@ use rocket_sys::caps::CapSet;
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 13] = [
+pub const FEATURES: [&str; 14] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
@@ -25,6 +25,7 @@ pub const FEATURES: [&str; 13] = [
     feature::USER_NAMESPACE,
     feature::DEVICE_RULES,
     feature::LABELS,
+    feature::SOCKETS,
 ];
 
 fn refuse<T>(text: String) -> Result<T> {
@@ -123,7 +124,8 @@ fn moved(app: &AppPlan) -> impl Iterator<Item = &str> {
 fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
     let stdio = [&app.stdin, &app.stdout, &app.stderr];
     let streams = stdio.into_iter().flatten().chain(&app.terminal).map(String::as_str);
-    for name in moved(app).chain(streams) {
+    let sockets = app.sockets.iter().map(|socket| socket.descriptor.as_str());
+    for name in moved(app).chain(streams).chain(sockets) {
         if plan.descriptor(name).is_none() {
             return Err(format!("descriptor {name} is missing"));
         }
@@ -133,6 +135,9 @@ fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
     }
     if app.terminal.is_some() && app.stdin.is_none() {
         return Err("it has a terminal that is not its standard input".to_owned());
+    }
+    if app.sockets.iter().any(|socket| socket.name.contains([':', '\0'])) {
+        return Err("a socket's name has a colon or a NUL byte".to_owned());
     }
     if app.kind == Kind::Oneshot && matches!(app.restart, Restart::Always(_)) {
         return Err("a one-shot that always starts again would never be done".to_owned());

@@ -36,7 +36,9 @@ pub fn start(
         Stdio { fds: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], terminal: command.terminal };
     app::launch(single, app, setup, CloneArgs::default(), || {
         match prepare(app, setup, main, stdio) {
-            Ok(()) => process::exec(app, setup.proc.as_fd(), &command.argv, &command.environment),
+            Ok(()) => {
+                process::exec(app, setup.proc.as_fd(), &command.argv, &command.environment, &[])
+            }
             Err(failure) => failure,
         }
     })

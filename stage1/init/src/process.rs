@@ -142,6 +142,7 @@ pub fn exec(
     procfs: BorrowedFd<'_>,
     argv: &[String],
     environment: &[String],
+    sockets: &[BorrowedFd<'_>],
 ) -> Failure {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
     let (argv_c, envp) = match (strings(argv), strings(environment)) {
@@ -175,6 +176,10 @@ pub fn exec(
     if names.is_empty() {
         return missing();
     }
+    // Nothing of init's is needed by number from here on, but for the report, which is above.
+    if let Err(failure) = place_sockets(sockets) {
+        return of_app(failure);
+    }
     if let Err(failure) = filter(app, &last) {
         return of_app(failure);
     }
@@ -189,6 +194,33 @@ pub fn exec(
         }
     }
     refused.unwrap_or_else(missing)
+}
+
+/// The first descriptor of a socket (sd_listen_fds(3)).
+const FIRST_SOCKET: i32 = 3;
+
+fn first_above(sockets: usize) -> i32 {
+    i32::try_from(sockets).unwrap_or(i32::MAX).saturating_add(FIRST_SOCKET)
+}
+
+/// The same descriptor, above the numbers that `sockets` sockets will have.
+pub fn above_sockets(fd: OwnedFd, sockets: usize) -> Result<OwnedFd> {
+    if sockets == 0 {
+        return Ok(fd);
+    }
+    fds::dup_above(fd.as_fd(), first_above(sockets)).context(|| "make way for sockets".to_owned())
+}
+
+/// Puts the sockets at their numbers, open over the exec.
+fn place_sockets(sockets: &[BorrowedFd<'_>]) -> Result<()> {
+    let say = || "hand over sockets".to_owned();
+    // First all out of each other's way.
+    let copies = sockets.iter().map(|fd| fds::dup_above(*fd, first_above(sockets.len())));
+    let copies = copies.collect::<rocket_sys::Result<Vec<_>>>().context(say)?;
+    for (fd, number) in copies.iter().zip(FIRST_SOCKET..) {
+        fds::dup_to(fd.as_fd(), number).context(say)?;
+    }
+    Ok(())
 }
 
 /// Where a program may be: itself if it has a slash, else in each absolute directory of `PATH`.

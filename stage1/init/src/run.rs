@@ -136,7 +136,9 @@ fn set_up(
         let stream = |app: &AppPlan| {
             [&app.stdin, &app.stdout, &app.stderr].into_iter().flatten().any(|s| s == name)
         };
-        matches!(name, descriptor::LOCK | descriptor::NAME_LOCK) || plan.apps.iter().any(stream)
+        let socket = |app: &AppPlan| app.sockets.iter().any(|s| s.descriptor == name);
+        matches!(name, descriptor::LOCK | descriptor::NAME_LOCK)
+            || plan.apps.iter().any(|app| stream(app) || socket(app))
     });
     Ok((setup, signals, terminals))
 }

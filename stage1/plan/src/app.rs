@@ -90,8 +90,20 @@ pub struct AppPlan {
     /// then the other side, and becomes the controlling terminal. `None` = no terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<String>,
+    /// Listening sockets it is handed from descriptor 3 on, in this order (sd_listen_fds(3)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<Socket>,
     /// Which isolators are in force, changed, or ignored.
     pub isolators: Isolators,
+}
+
+/// A socket that somebody else has opened for an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// What the app is told of it, in `LISTEN_FDNAMES`.
+    pub name: String,
+    /// Name of its descriptor.
+    pub descriptor: String,
 }
 
 /// Capability sets by kernel name without `CAP_`, lower case (`net_bind_service`).

@@ -12,7 +12,7 @@ mod report;
 
 pub use app::{
     AppPlan, Capabilities, Device, DeviceKind, DeviceRule, Isolator, Isolators, Kind, LimitFile,
-    Mount, MountSource, Ready, Restart, RestartRules, Rlimit, RootPlan, SeccompProgram,
+    Mount, MountSource, Ready, Restart, RestartRules, Rlimit, RootPlan, SeccompProgram, Socket,
 };
 pub use record::{AppExit, Cause, ExitRecord, PodExit, RecordError, decode_records, encode_record};
 pub use report::{AppReport, REPORT_VERSION, Report};
@@ -24,6 +24,8 @@ pub const ABI: u32 = 1;
 
 /// Features a plan may require of a flavour; `stage1.toml` lists the ones a flavour claims.
 pub mod feature {
+    /// Apps are handed listening sockets.
+    pub const SOCKETS: &str = "sockets";
     /// Apps have overlay roots built from descriptors of layer trees.
     pub const OVERLAY: &str = "overlay";
     /// The pod shares the host's network namespace.

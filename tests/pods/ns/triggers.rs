@@ -1,9 +1,13 @@
 //! What starts pods besides their own unit: templates' instances and timers.
 
 use rocket_testkit::unit::{Pod, systemctl};
-use rocket_testkit::{Done, image, require_bed, rocket, run, wait_until};
+use rocket_testkit::{Done, image, require_bed, rocket, run, target_dir, wait_until};
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 const TEMPLATE: &str = "/etc/rocket/pods/tpl@.toml";
 
@@ -17,7 +21,7 @@ impl Template {
         let text = "description = \"Instance %i\"\nnetwork = \"none\"\n[app.main]\n\
                     image = \"example.com/tpl:1.0\"\n\
                     exec = [\"/bin/sh\", \"-c\", 'trap \"exit 0\" TERM; echo \"I am %i on $(hostname)\"; \
-                    while :; do sleep 0.1; done']\n[limits]\ntasks-max = 77\n";
+                    while :; do sleep 0.1; done']\n[unit]\nrestart-sec = \"777ms\"\n";
         fs::write(TEMPLATE, text).unwrap();
         systemctl(["daemon-reload"]).ok();
         Self
@@ -61,12 +65,12 @@ fn instances_of_a_template_are_pods_of_their_own() {
     // Enabled, as with any template.
     systemctl(["enable", "--now", &unit("one")]).ok();
     assert_eq!(systemctl(["is-enabled", &unit("one")]).ok().text(), "enabled");
-    assert_eq!(show("one", "TasksMax"), "77");
+    assert_eq!(show("one", "RestartUSec"), "777ms");
     assert_eq!(show("one", "Description"), "Instance one");
     says("one");
     // Introduced by rocket.
     rocket(["start", "tpl@two"]).ok();
-    assert_eq!(show("two", "TasksMax"), "77");
+    assert_eq!(show("two", "RestartUSec"), "777ms");
     says("two");
     let list = rocket(["list"]).ok();
     assert!(list.stdout.contains("tpl@one") && list.stdout.contains("tpl@two"), "{list}");
@@ -94,7 +98,7 @@ fn a_preset_line_enables_several_instances() {
     systemctl(["preset", "rocket@.service"]).ok();
     for instance in ["one", "four"] {
         assert_eq!(systemctl(["is-enabled", &unit(instance)]).ok().text(), "enabled");
-        assert_eq!(show(instance, "TasksMax"), "77", "{instance}");
+        assert_eq!(show(instance, "RestartUSec"), "777ms", "{instance}");
     }
 }
 
@@ -116,4 +120,133 @@ fn a_schedule_starts_the_pod_again_and_again() {
     let show = systemctl(["show", "--value", "-p", "Description", timer]).ok();
     assert_eq!(show.text(), "Timer of pod tick");
     systemctl(["disable", "--now", timer]).ok();
+}
+
+const CONNECTIONS: usize = 10_000;
+const RESTARTS: usize = 20;
+
+/// One request on a connection of its own, whole or not at all.
+fn page(address: &str) -> Result<(), String> {
+    use std::io::{Read, Write};
+    let mut stream = TcpStream::connect(address).map_err(|error| format!("refused: {error}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let lost = |error: std::io::Error| format!("lost: {error}");
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(lost)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(lost)?;
+    match answer.starts_with("HTTP/1.1 200 OK") && answer.contains("</html>") {
+        true => Ok(()),
+        false => Err(format!("lost: {answer:?}")),
+    }
+}
+
+#[test]
+fn alone_ten_thousand_connections_survive_twenty_restarts_of_a_pod_without_network() {
+    require_bed("ns");
+    let root = target_dir().join("roots/debian");
+    image::add(&root, "example.com/activated:1.0", &["/usr/sbin/nginx"]);
+    let pod = Pod::new(
+        "activated",
+        "network = \"none\"\n[app.web]\nimage = \"example.com/activated:1.0\"\n\
+         exec = [\"/usr/sbin/nginx\", \"-g\", \"daemon off;\"]\nstop-signal = \"SIGQUIT\"\n\
+         environment = { NGINX = \"3;4;\" }\n\
+         [port.http]\napp = \"web\"\nport = 80\nactivation = true\n\
+         listen = [\"0.0.0.0:80\", \"[::]:80\"]\n",
+    );
+    // nginx takes for granted that sockets which it inherits do not block.
+    let drop_in = Path::new("/run/systemd/system/rocket@activated.service.d");
+    fs::create_dir_all(drop_in).unwrap();
+    fs::write(drop_in.join("90-test.conf"), "[Service]\nNonBlocking=yes\n").unwrap();
+    systemctl(["daemon-reload"]).ok();
+    let socket = "rocket@activated:http.socket";
+    systemctl(["enable", "--now", socket]).ok();
+    assert_eq!(pod.show("ActiveState"), "inactive");
+    // The first connection starts it.
+    page("127.0.0.1:80").unwrap();
+    assert_eq!(pod.show("ActiveState"), "active");
+
+    let done = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for address in ["127.0.0.1:80", "[::1]:80"].iter().cycle().take(4) {
+            let (done, failures) = (&done, &failures);
+            scope.spawn(move || {
+                for _ in 0..CONNECTIONS / 4 {
+                    if let Err(why) = page(address) {
+                        failures.lock().unwrap().push(why);
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for restart in 0..RESTARTS {
+            // Spread over all of the connections.
+            let due = restart * CONNECTIONS / (RESTARTS + 1);
+            wait_until("enough connections", 100, || done.load(Ordering::Relaxed) >= due);
+            // As often in two minutes is more than the start limit allows.
+            systemctl(["reset-failed", &pod.unit()]).ok();
+            systemctl(["restart", &pod.unit()]).ok();
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert_eq!(failures, Vec::<String>::new());
+    assert_eq!(done.load(Ordering::Relaxed), CONNECTIONS);
+    // The pod has the socket open, too.
+    systemctl(["disable", "--now", socket]).ok();
+    pod.systemctl("stop").ok();
+    assert!(page("127.0.0.1:80").is_err(), "the socket is closed");
+    fs::remove_dir_all(drop_in).unwrap();
+}
+
+/// Says what it was handed over.
+const LISTENER: &str = r#"echo "$LISTEN_FDS $LISTEN_FDNAMES $([ $LISTEN_PID = $$ ] && echo mine)"
+for n in 3 4 5 6; do readlink /proc/$$/fd/$n | grep -o socket; done; echo end
+trap 'exit 0' TERM; while :; do sleep 0.1; done"#;
+
+#[test]
+fn sockets_of_every_kind_reach_the_right_app_with_their_names() {
+    require_bed("ns");
+    image::add_busybox("example.com/sockets:1.0", &["/bin/sh"]);
+    let exec = format!(
+        "image = \"example.com/sockets:1.0\"\nexec = [\"/bin/sh\", \"-c\", \"\"\"\n{}\"\"\"]\n",
+        LISTENER.replace('"', "\\\"")
+    );
+    let pod = Pod::new(
+        "sockets",
+        &format!(
+            "network = \"none\"\n[app.one]\n{exec}[app.two]\n{exec}\
+             [port.web]\napp = \"one\"\nport = 7090\nactivation = true\n\
+             listen = [\"127.0.0.1:7090\", \"[::1]:7090\", \"/run/sockets-test.sock\"]\n\
+             [port.admin]\napp = \"one\"\nport = 7091\nactivation = true\nlisten = [\"@sockets-test\"]\n\
+             [port.names]\napp = \"two\"\nport = 7053\nprotocol = \"udp\"\nactivation = true\n"
+        ),
+    );
+    pod.start();
+    let said = |app: &str| {
+        let mut lines = Vec::new();
+        wait_until("the end of what it says", 20, || {
+            let journal = pod.journal();
+            let by = journal.iter().filter(|entry| entry["SYSLOG_IDENTIFIER"] == app);
+            lines = by.map(|entry| entry["MESSAGE"].as_str().unwrap().to_owned()).collect();
+            lines.iter().any(|line| line == "end")
+        });
+        lines
+    };
+    let mut one = said("one");
+    // Which unit comes first is systemd's to say.
+    let first = one.remove(0);
+    assert!(
+        ["4 web:web:web:admin mine", "4 admin:web:web:web mine"].contains(&first.as_str()),
+        "{first}"
+    );
+    assert_eq!(one, ["socket", "socket", "socket", "socket", "end"]);
+    assert_eq!(said("two"), ["1 names mine", "socket", "end"]);
+    // From a shell there is no systemd that listens.
+    let done = rocket(["run", "--name", "by-hand", "-f", "/etc/rocket/pods/sockets.toml"]);
+    assert_eq!(done.code(), 125, "{done}");
+    assert!(done.stderr.contains("no socket of this name was handed over"), "{done}");
+    for port in ["web", "admin", "names"] {
+        systemctl(["stop", &format!("rocket@sockets:{port}.socket")]).ok();
+    }
+    assert!(!Path::new("/run/sockets-test.sock").exists());
 }

@@ -46,13 +46,16 @@ pub(super) fn references(pod: &mut PodFile, top: &Section<'_>) {
             }
         }
     }
-    for entry in ports.entries.values() {
+    for (name, entry) in &ports.entries {
         if let Value::Table(port) = &entry.node.value {
             refers(report, port.get("app"), apps, "app");
         }
-        if pod.network == Network::None && top.node("network").is_some() {
+        // A socket that systemd opens lies outside the pod's network.
+        let activated = pod.ports.iter().any(|port| port.name == *name && port.activation);
+        if pod.network == Network::None && top.node("network").is_some() && !activated {
             let message = "network = \"none\" has no ports: nothing outside can reach the pod";
-            report.error(entry.key, message);
+            let hint = "activation = true has systemd listen for it".to_owned();
+            report.error_with(entry.key, message, Some(hint));
         }
     }
     for (name, entry) in &table("sysctls").entries {

@@ -6,6 +6,7 @@ use crate::grammar;
 use crate::pod::{
     Credential, CredentialSource, Port, Protocol, RestartPolicy, Schedule, Unit, Volume, VolumeKind,
 };
+use crate::support::NOT_SUPPORTED;
 use crate::values::name::{parse_path, parse_slice, parse_unit};
 use crate::values::{Base, parse_bytes, parse_calendar, parse_listen, parse_time_span};
 use std::path::PathBuf;
@@ -84,6 +85,12 @@ pub(super) fn port(name: String, section: &Section<'_>) -> Port {
             section.missing(key, "");
         }
     }
+    let activation = section.boolean("activation", false);
+    if let (Some(node), false) = (section.node("listen"), activation) {
+        let message = format!("listen without activation = true {NOT_SUPPORTED}");
+        let hint = "systemd listens, and the app gets the socket: activation = true".to_owned();
+        section.report.error_with(node.pos, message, Some(hint));
+    }
     let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let number = section.number("port", 1, 65535).and_then(|port| u16::try_from(port).ok());
     Port {
@@ -92,7 +99,7 @@ pub(super) fn port(name: String, section: &Section<'_>) -> Port {
         port: number.unwrap_or(0),
         protocol: section.choice("protocol", &protocols).unwrap_or(Protocol::Tcp),
         listen: section.list("listen", parse_listen).unwrap_or_default(),
-        activation: section.boolean("activation", false),
+        activation,
     }
 }
 

@@ -165,6 +165,7 @@ impl TestPod {
             stop_timeout_ms: 5_000,
             stdin: None,
             stdout: Some(format!("stdout:{name}")),
+            sockets: Vec::new(),
             stderr: Some(format!("stderr:{name}")),
             terminal: None,
             isolators: Isolators::default(),

@@ -1,0 +1,16 @@
+//! What the ports of a pod file mean for its plan.
+
+use rocket_plan::{AppPlan, Socket, feature};
+use rocket_podfile::PodFile;
+
+/// The sockets of an app: its ports that systemd listens on. Which descriptors these are shows at
+/// the start, so they have no name yet.
+pub(super) fn sockets(pod: &PodFile, app: &str) -> Vec<Socket> {
+    let ports = pod.ports.iter().filter(|port| port.activation && port.app == app);
+    ports.map(|port| Socket { name: port.name.clone(), descriptor: String::new() }).collect()
+}
+
+/// The features that `apps` need for their sockets.
+pub(super) fn features(apps: &[AppPlan]) -> Option<String> {
+    apps.iter().any(|app| !app.sockets.is_empty()).then(|| feature::SOCKETS.to_owned())
+}
