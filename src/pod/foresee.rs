@@ -80,7 +80,7 @@ pub fn foresee(
         apps: apps.collect(),
         command_line: &[],
         host_files: etc::host_files(pod)?,
-        host_sources: &volumes::foreseen_sources(pod),
+        host_sources: &volumes::foreseen_sources(pod, store.is_err())?,
         host,
         enforcement,
         io_devices: &prepare::io_disks(&pod.limits),
@@ -190,6 +190,7 @@ fn assumed(app: &file::App, unknown: &mut Vec<Unknown>) -> (Image, Ids) {
     say("capabilities", app.security.capabilities.is_none());
     say("layers", true);
     say("mounts", true);
+    say("handlers", true);
     say("stop-signal", app.stop_signal.is_none());
     say("isolators", true);
     let image = Image { exec: vec!["?".to_owned()], has_hosts: true, ..Image::default() };

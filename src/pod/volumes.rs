@@ -27,24 +27,38 @@ pub enum HostSource {
 /// # Errors
 /// One is missing, or is or goes through a symlink.
 pub(super) fn host_sources(pod: &PodFile) -> Result<BTreeMap<String, HostSource>, PrepareError> {
-    let mut found = BTreeMap::new();
-    for (name, source, follow_symlinks) in mounted(pod) {
-        let failed = |error| PrepareError::Volume {
-            volume: name.clone(),
-            path: source.clone(),
-            source: error,
-        };
-        found.insert(name.clone(), look(source, follow_symlinks).map_err(failed)?);
-    }
-    Ok(found)
+    looked_at(pod, |_| false)
 }
 
-/// The same for a start that does not happen: what is not there, or may not be looked at, is left out.
-pub(super) fn foreseen_sources(pod: &PodFile) -> BTreeMap<String, HostSource> {
-    let seen = mounted(pod).filter_map(|(name, source, follow)| {
-        look(source, follow).ok().map(|kind| (name.clone(), kind))
-    });
-    seen.collect()
+/// The same for a start that does not happen: what may not be looked at is left out, and with `elsewhere`
+/// what is not there too, since it happens on another machine.
+pub(super) fn foreseen_sources(
+    pod: &PodFile,
+    elsewhere: bool,
+) -> Result<BTreeMap<String, HostSource>, PrepareError> {
+    looked_at(pod, |error| match error.kind() {
+        io::ErrorKind::PermissionDenied => true,
+        io::ErrorKind::NotFound => elsewhere,
+        _ => false,
+    })
+}
+
+fn looked_at(
+    pod: &PodFile,
+    leave_out: impl Fn(&io::Error) -> bool,
+) -> Result<BTreeMap<String, HostSource>, PrepareError> {
+    let mut found = BTreeMap::new();
+    for (name, source, follow_symlinks) in mounted(pod) {
+        match look(source, follow_symlinks) {
+            Ok(kind) => drop(found.insert(name.clone(), kind)),
+            Err(error) if leave_out(&error) => {}
+            Err(error) => {
+                let (volume, path) = (name.clone(), source.clone());
+                return Err(PrepareError::Volume { volume, path, source: error });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Name, source and permission to follow links of the `host` volumes that some app mounts.

@@ -270,6 +270,11 @@ fn kernel(s: &Subject<'_>, answers: &mut Answers) {
         },
     );
     answers.flag(
+        ("label", "", 200),
+        s.app.apparmor.is_none() && s.app.selinux.is_none(),
+        ("no security module of the host looks after it", "a security module looks after it"),
+    );
+    answers.flag(
         ("proc-subset", "ProcSubset=", 10),
         true,
         ("files of /proc that are no process's are there, but for the masked ones", ""),

@@ -6,6 +6,8 @@ mod checks;
 pub mod filter;
 mod mounts;
 pub mod score;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use filter::FilterView;
@@ -16,8 +18,8 @@ pub use text::text;
 use super::ids::FORESEEN;
 use super::sources::Source;
 use rocket_plan::{
-    AppPlan, Capabilities, ExitPolicy, IdMap, Isolators, Kind, LimitFile, Network, PodPlan, Ready,
-    Report, Restart, Rlimit,
+    AppPlan, Capabilities, DeviceRule, ExitPolicy, IdMap, Isolators, Kind, LimitFile, Network,
+    PodPlan, Ready, Report, Restart, Rlimit,
 };
 use serde::Serialize;
 
@@ -203,6 +205,12 @@ pub struct AppView {
     pub mounts: Vec<MountView>,
     /// Device nodes.
     pub devices: Vec<DeviceView>,
+    /// Devices that can be opened, whatever nodes there are; `None` = those with a node.
+    pub device_rules: Option<Vec<DeviceRule>>,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// SELinux context.
+    pub selinux: Option<String>,
     /// Paths hidden.
     pub masked_paths: Vec<String>,
     /// Paths made read-only.
@@ -219,6 +227,10 @@ pub struct AppView {
     pub after: Vec<String>,
     /// Apps it does not run without.
     pub requires: Vec<String>,
+    /// Handler before its start, run as root.
+    pub pre_start: Option<Vec<String>>,
+    /// Handler after its end, run as root.
+    pub post_stop: Option<Vec<String>>,
     /// When it starts again.
     pub restart: Restart,
     /// When it counts as ready.
@@ -229,6 +241,8 @@ pub struct AppView {
     pub stop_timeout_ms: u64,
     /// Whether it has a terminal.
     pub terminal: bool,
+    /// Names of the listening sockets it is handed; set up by the unit, so known once it was started.
+    pub sockets: Vec<String>,
     /// How exposed it is.
     pub score: AppScore,
 }
@@ -326,6 +340,9 @@ fn app_view(facts: &Facts<'_>, app: &AppPlan, known: &AppFacts) -> AppView {
         read_only: app.root.read_only,
         mounts: mounts::mounts(facts.plan, app, facts.sources),
         devices: mounts::devices(app, facts.sources),
+        device_rules: app.device_rules.clone(),
+        apparmor: app.apparmor.clone(),
+        selinux: app.selinux.clone(),
         masked_paths: app.masked_paths.clone(),
         read_only_paths: app.read_only_paths.clone(),
         leaf: app.leaf.clone(),
@@ -334,10 +351,13 @@ fn app_view(facts: &Facts<'_>, app: &AppPlan, known: &AppFacts) -> AppView {
         kind: app.kind,
         after: app.after.clone(),
         requires: app.requires.clone(),
+        pre_start: app.pre_start.clone(),
+        post_stop: app.post_stop.clone(),
         restart: app.restart,
         ready: app.ready.clone(),
         stop_signal: (!hidden("stop-signal")).then_some(app.stop_signal),
         stop_timeout_ms: app.stop_timeout_ms,
         terminal: app.terminal.is_some(),
+        sockets: app.sockets.iter().map(|socket| socket.name.clone()).collect(),
     }
 }

@@ -17,6 +17,8 @@ pub struct MountView {
     pub volume: Option<String>,
     /// Options of the mount, in mount(8)'s words.
     pub options: Vec<&'static str>,
+    /// It is the host's own: stage1 makes nothing in it, not even places for other mounts.
+    pub lent: bool,
 }
 
 /// Where a mount or a device comes from.
@@ -31,6 +33,8 @@ pub enum Place {
         path: PathBuf,
         /// With what is mounted below it.
         recursive: bool,
+        /// Whether owners follow the pod's user namespace.
+        idmap: bool,
     },
     /// A path below the pod's directory, which goes with it.
     Pod {
@@ -96,7 +100,9 @@ fn origin(name: &str, sources: &[Source]) -> Place {
         return Place::Unknown { name: name.to_owned() };
     };
     match &source.origin {
-        Origin::Host(path) => Place::Host { path: path.clone(), recursive: source.recursive },
+        Origin::Host(path) => {
+            Place::Host { path: path.clone(), recursive: source.recursive, idmap: source.idmap }
+        }
         Origin::Pod(path) => Place::Pod { path: path.clone() },
         Origin::State(path) => Place::State { path: path.clone() },
     }
@@ -148,6 +154,7 @@ pub(super) fn mounts(plan: &PodPlan, app: &AppPlan, sources: &[Source]) -> Vec<M
         source: Place::Overlay,
         volume: None,
         options: options(app.root.read_only, false, true, false),
+        lent: false,
     }];
     for mount in &app.mounts {
         if mount.source == MountSource::Dev {
@@ -174,6 +181,7 @@ fn view(mount: &Mount, sources: &[Source]) -> MountView {
             mount.nodev || strict,
             mount.noexec || strict,
         ),
+        lent: mount.lent,
     }
 }
 
@@ -184,6 +192,7 @@ fn dev(plan: &PodPlan, mount: &Mount) -> Vec<MountView> {
         source,
         volume: None,
         options,
+        lent: false,
     };
     let shm = plan
         .apps
@@ -208,6 +217,7 @@ fn dev(plan: &PodPlan, mount: &Mount) -> Vec<MountView> {
             source: Place::Dev,
             volume: None,
             options: options(false, true, true, true),
+            lent: false,
         },
         below("pts", Place::Devpts, options(false, true, false, true)),
         below("shm", shm, options(false, true, true, false)),

@@ -2,7 +2,9 @@
 
 use super::score::AppScore;
 use super::{AppView, Explanation, FilterView, From, MountView, Place, PodView, UNKNOWN, Unknown};
-use rocket_plan::{ExitPolicy, Isolators, Kind, LimitFile, Network, Restart, RestartRules};
+use rocket_plan::{
+    DeviceKind, DeviceRule, ExitPolicy, Isolators, Kind, LimitFile, Network, Restart, RestartRules,
+};
 use std::fmt::Write;
 
 /// Width of the column of names.
@@ -116,6 +118,19 @@ fn app(page: &mut Page, app: &AppView) {
         "devices",
         &app.devices.iter().map(|d| d.path.as_str()).collect::<Vec<_>>().join(" "),
     );
+    let rule = |rule: &DeviceRule| {
+        let kind = match rule.kind {
+            DeviceKind::Block => "block",
+            DeviceKind::Character => "char",
+        };
+        let minor = rule.minor.map_or("*".to_owned(), |minor| minor.to_string());
+        let mknod = if rule.mknod { " and make" } else { "" };
+        format!("{kind} {}:{minor}{mknod}", rule.major)
+    };
+    let rules = app.device_rules.as_ref().map(|list| list.iter().map(rule).collect::<Vec<_>>());
+    page.line("may open", &rules.map(|list| list.join(", ")).unwrap_or_default());
+    page.line("apparmor", app.apparmor.as_deref().unwrap_or_default());
+    page.line("selinux", app.selinux.as_deref().unwrap_or_default());
     page.line("masked", &app.masked_paths.join(" "));
     page.line("read-only", &app.read_only_paths.join(" "));
     let bound = |value: Option<u64>| value.map_or("infinity".to_owned(), |v| v.to_string());
@@ -237,7 +252,7 @@ fn place(place: &Place) -> String {
     let bytes = |size: &Option<u64>| size.map_or(String::new(), |size| format!(", {size} bytes"));
     match place {
         Place::Overlay => "the image under a directory of the pod".to_owned(),
-        Place::Host { path, recursive } => {
+        Place::Host { path, recursive, .. } => {
             let below = if *recursive { " with what is mounted below" } else { "" };
             format!("host {}{below}", path.display())
         }
@@ -267,6 +282,9 @@ fn life(page: &mut Page, app: &AppView) {
     );
     page.line("after", &app.after.join(" "));
     page.line("requires", &app.requires.join(" "));
+    page.line("sockets", &app.sockets.join(" "));
+    page.line("pre-start", &app.pre_start.as_deref().map(quoted).unwrap_or_default());
+    page.line("post-stop", &app.post_stop.as_deref().map(quoted).unwrap_or_default());
     let rules = |rules: &RestartRules| {
         format!(
             "after {}, doubled up to {}; at most {} in {}",
