@@ -241,7 +241,7 @@ pub struct AppView {
     pub stop_timeout_ms: u64,
     /// Whether it has a terminal.
     pub terminal: bool,
-    /// Names of the listening sockets it is handed; set up by the unit, so known once it was started.
+    /// Names of the listening sockets it is handed by systemd.
     pub sockets: Vec<String>,
     /// How exposed it is.
     pub score: AppScore,

@@ -53,6 +53,20 @@ mod ns {
     }
 
     #[test]
+    fn devices_rlimits_and_the_oom_score_are_what_explain_said() {
+        require_bed("ns");
+        let app = "security = { devices = [\"/dev/net/tun\"], oom-score-adj = 321, \
+                   rlimits = { nofile = \"100:200\", core = \"0\" } }\n";
+        let mut case = Case::new("same-devices", app);
+        case.pod.push_str("[security]\nuser-namespace = false\n");
+        if !std::path::Path::new("/dev/net/tun").exists() {
+            std::fs::create_dir_all("/dev/net").unwrap();
+            rocket_testkit::run("mknod", ["/dev/net/tun", "c", "10", "200"]).ok();
+        }
+        case.check();
+    }
+
+    #[test]
     fn volumes_of_each_kind_are_what_explain_said() {
         require_bed("ns");
         pods::volumes("same-volumes").check();
