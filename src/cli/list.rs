@@ -47,6 +47,11 @@ pub fn list(paths: &Paths, args: ListArgs) -> Result<ExitCode, Failure> {
             let rows: Vec<Vec<String>> = detailed.map(|(pod, details)| row(pod, details)).collect();
             let header = ["UUID", "NAME", "STATE", "APPS", "MEMORY", "UNIT", "CREATED"];
             output::table(&header, &rows);
+            for pod in &pods {
+                if let Some(problem) = &pod.problem {
+                    output::note(&format!("pod {} is broken: {problem}", pod.uuid));
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -109,8 +114,11 @@ fn unit(pod: &Info) -> Option<String> {
 }
 
 fn state(pod: &Info) -> String {
-    match &pod.record.pod {
-        Some(exit) if pod.status == list::Status::Exited => format!("exited ({})", exit.status),
+    match (&pod.record.pod, pod.unrecorded_end()) {
+        (Some(exit), _) if pod.status == list::Status::Exited => {
+            format!("exited ({})", exit.status)
+        }
+        (_, Some(why)) => format!("exited ({})", why.words()),
         _ => pod.status.as_str().to_owned(),
     }
 }
@@ -159,7 +167,7 @@ fn describe(paths: &Paths, pod: &Info, details: &[AppDetail]) {
                 let message = message.map_or_else(String::new, |m| format!(": {m}"));
                 format!("{how} ({}){message}", cause(exit.cause))
             }
-            None => pod.status.as_str().to_owned(),
+            None => state(pod),
         };
         let state = match &detail.live {
             Some(live) if live.state == "running" || end.is_none() => live.state.clone(),
@@ -246,7 +254,10 @@ fn to_json(pod: &Info, details: &[AppDetail]) -> Value {
         "pod-file-digest": pod.meta.as_ref().and_then(|meta| meta.pod_file_digest.clone()),
         "weakened": pod.meta.as_ref().map(|meta| meta.weakened.clone()),
         "apps": apps,
-        "exit": pod.record.pod,
+        "exit": match pod.unrecorded_end() {
+            Some(cause) => json!({"status": null, "cause": cause}),
+            None => json!(pod.record.pod),
+        },
         "problem": pod.problem,
     })
 }

@@ -47,16 +47,25 @@ pub fn run(paths: &Paths, args: &LogsArgs) -> Result<ExitCode, Failure> {
             command.arg(format!("--{option}={time}"));
         }
     }
+    check_times(args)?;
     match lookup::find(paths, pod) {
         Ok(found) => {
             let info = list::info(paths, found).ok_or_else(|| {
                 Failure::message(format!("pod {} has just been removed", found.uuid))
             })?;
+            let mut apps = info.meta.iter().flat_map(|meta| &meta.apps).map(|app| &*app.name);
+            if let Some(app) = app
+                && info.meta.is_some()
+                && !apps.any(|name| name == app)
+            {
+                let text = format!("pod {} has no app {app:?}", found.uuid);
+                return Err(Failure::message(text));
+            }
             let unit = info.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref());
             match unit {
                 Some(unit) if unit.ends_with(".service") => {
                     command.arg(format!("--unit={unit}"));
-                    if PodName::new(pod).is_err() || found.uuid.to_string().starts_with(pod) {
+                    if PodName::new(pod).is_err() || lookup::starts(found.uuid, pod) {
                         one_instance(&mut command, &info, args);
                     }
                 }
@@ -83,6 +92,25 @@ pub fn run(paths: &Paths, args: &LogsArgs) -> Result<ExitCode, Failure> {
         command.arg(format!("--identifier={app}"));
     }
     Err(Failure::new(anyhow::Error::new(command.exec()).context("cannot run journalctl")))
+}
+
+/// Whether journalctl understands the times: it says so with a status that would be an app's here.
+fn check_times(args: &LogsArgs) -> Result<(), Failure> {
+    let mut command = Command::new("journalctl");
+    for (option, time) in [("since", &args.since), ("until", &args.until)] {
+        command.args(time.iter().map(|time| format!("--{option}={time}")));
+    }
+    if command.get_args().len() == 0 {
+        return Ok(());
+    }
+    let failed = |error| Failure::new(anyhow::Error::new(error).context("cannot run journalctl"));
+    let done = command.args(["--lines=0", "--quiet", "--no-pager"]).output().map_err(failed)?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&done.stderr);
+    Err(Failure::message(format!("cannot show logs: {}", why.trim()))
+        .hint("times are written as in systemd.time(7): \"2026-01-31 12:00\", -1h, yesterday"))
 }
 
 /// The lines of one instance among those of its unit: by its time, or, where other times are asked

@@ -132,7 +132,15 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
-    let config = Config::load()?;
+    let config = match Config::load() {
+        Ok(config) => config,
+        // What runs can be looked at and stopped whatever is written there.
+        Err(error) if matters_more(&cli.command) => {
+            Failure::new(error).hint("the built-in configuration is used instead").report();
+            Config::default()
+        }
+        Err(error) => return Err(error.into()),
+    };
     let paths = Paths::new(cli.state_dir.as_ref().unwrap_or(&config.state_dir.value));
     let pool = Pool { first: config.ids_first.value, last: config.ids_last.value };
     match cli.command {
@@ -161,6 +169,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Image(args) => image::run(&paths, args),
         Command::Volume(args) => volume::run(&paths, args),
     }
+}
+
+/// Commands that a broken configuration must not stand in the way of.
+fn matters_more(command: &Command) -> bool {
+    use Command::{Kill, List, Status, Stop, Top, Wait};
+    matches!(command, Stop(_) | Kill(_) | Wait(_) | List(_) | Status(_) | Top(_))
 }
 
 /// What keeps a pod from starting is in `systemctl status`, not only in the journal.

@@ -131,8 +131,7 @@ pub fn run(paths: &Paths, pool: Pool, args: RunArgs) -> Result<ExitCode, Failure
 pub fn prepare(paths: &Paths, pool: Pool, args: PrepareArgs) -> Result<ExitCode, Failure> {
     let prepared = args.input.read()?.prepare(paths, pool, false)?;
     let (pod, _name) = save_uuid(paths, args.uuid_file_save.as_deref(), prepared)?;
-    output::data(&pod.uuid().to_string());
-    Ok(ExitCode::SUCCESS)
+    show(pod.uuid(), "is prepared", "rocket rm")
 }
 
 /// `rocket run-prepared`.
@@ -299,8 +298,15 @@ fn detach(
         }
         return Err(Failure::new(error).hint(format!("journalctl -u {unit}")));
     }
+    show(uuid, "runs", "rocket stop")
+}
+
+/// Prints a UUID; where that cannot be, says it with the error, or nobody would ever know it.
+fn show(uuid: uuid::Uuid, does: &str, undo: &str) -> Result<ExitCode, Failure> {
     output::data(&uuid.to_string());
-    Ok(ExitCode::SUCCESS)
+    let Some(error) = output::lost() else { return Ok(ExitCode::SUCCESS) };
+    let text = format!("pod {uuid} {does}; cannot write to standard output: {error}");
+    Err(Failure::message(text).hint(format!("{undo} {uuid}, if it is not to stay")))
 }
 
 /// Why a pod that got as far as stage1 did not start, in stage1's own words.

@@ -46,12 +46,14 @@ pub fn run(paths: &Paths, args: &WaitArgs) -> Result<ExitCode, Failure> {
     until_dead(paths, found, args.timeout)?;
     let found = lookup::locate(paths, found.uuid)
         .ok_or_else(|| Failure::message(format!("pod {} ended and was removed", found.uuid)))?;
-    let exit = list::info(paths, found).and_then(|info| info.record.pod);
-    match exit {
+    let info = list::info(paths, found);
+    let why = info.as_ref().and_then(list::Info::unrecorded_end);
+    match info.and_then(|info| info.record.pod) {
         Some(exit) => Ok(ExitCode::from(u8::try_from(exit.status).unwrap_or(u8::MAX))),
         None => Err(Failure::message(format!(
-            "pod {} ended without a record: its init was killed",
-            found.uuid
+            "pod {} ended without a record: {}",
+            found.uuid,
+            why.unwrap_or(list::LostEnd::InitKilled).words()
         ))),
     }
 }

@@ -1,7 +1,8 @@
 //! Layered configuration: what a vendor ships, what this boot adds, what the administrator says.
 //!
 //! `rocket.toml` and then `rocket.toml.d/*.toml`, in order of file name, of `/usr/lib/rocket`,
-//! `/run/rocket` and `/etc/rocket`: a later file's key replaces an earlier one's, key by key. An
+//! `/run/rocket` and `/etc/rocket`: a later file's key replaces an earlier one's, key by key, and a drop-in
+//! hides those of its name in earlier layers. An
 //! unknown key is an error with file, line and column; a missing file is none.
 
 use super::paths::{CONFIG, DEFAULT_STATE};
@@ -91,6 +92,7 @@ impl Default for Config {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
+    #[serde(default, deserialize_with = "absolute")]
     state_dir: Option<PathBuf>,
     #[serde(default)]
     ids: Ids,
@@ -113,6 +115,15 @@ struct Gc {
     keep: Option<usize>,
 }
 
+/// A path that means the same whatever the working directory is.
+fn absolute<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(from)?;
+    if path.is_absolute() {
+        return Ok(Some(path));
+    }
+    Err(serde::de::Error::custom(format!("{path:?} is no absolute path")))
+}
+
 impl Config {
     /// Reads this host's configuration.
     ///
@@ -128,10 +139,15 @@ impl Config {
     /// [`ConfigError`].
     pub fn from_dirs(dirs: &[&Path]) -> Result<Self, ConfigError> {
         let mut config = Self::default();
-        for dir in dirs {
+        for (index, dir) in dirs.iter().enumerate() {
             config.add(&dir.join("rocket.toml"))?;
             for path in drop_ins(&dir.join("rocket.toml.d"))? {
-                config.add(&path)?;
+                // A drop-in hides those of its name in earlier layers: an empty one masks them.
+                let name = path.file_name().unwrap_or_default();
+                let later = dirs.iter().skip(index + 1);
+                if !later.into_iter().any(|dir| dir.join("rocket.toml.d").join(name).exists()) {
+                    config.add(&path)?;
+                }
             }
         }
         Ok(config)
@@ -233,5 +249,24 @@ mod tests {
         std::fs::write(root.path().join("rocket.toml"), "[gc]\nkeeep = 5\n").unwrap();
         let error = Config::from_dirs(&[root.path()]).unwrap_err().to_string();
         assert!(error.contains("rocket.toml:2:1: unknown field `keeep`"), "{error}");
+    }
+
+    #[test]
+    fn a_drop_in_hides_those_of_its_name_and_a_state_has_one_place() {
+        let root = tempfile::tempdir().unwrap();
+        let (vendor, local) = (root.path().join("usr"), root.path().join("etc"));
+        for dir in [&vendor, &local] {
+            std::fs::create_dir_all(dir.join("rocket.toml.d")).unwrap();
+        }
+        std::fs::write(vendor.join("rocket.toml.d/10.toml"), "[gc]\nkeep = 5\n").unwrap();
+        let read = || Config::from_dirs(&[&vendor, &local]);
+        assert_eq!(read().unwrap().gc_keep.value, 5);
+        std::os::unix::fs::symlink("/dev/null", local.join("rocket.toml.d/10.toml")).unwrap();
+        assert_eq!(read().unwrap().gc_keep, Config::default().gc_keep);
+        for path in ["", "pods", "./pods"] {
+            std::fs::write(local.join("rocket.toml"), format!("state-dir = {path:?}")).unwrap();
+            let error = read().unwrap_err().to_string();
+            assert!(error.contains("rocket.toml:1:13: ") && error.contains("absolute"), "{error}");
+        }
     }
 }

@@ -73,6 +73,26 @@ pub struct Info {
     pub problem: Option<String>,
 }
 
+/// How a pod can end without writing it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LostEnd {
+    /// In this boot.
+    InitKilled,
+    /// In another boot: crash, power cut.
+    MachineDown,
+}
+
+impl LostEnd {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::InitKilled => "its init was killed",
+            Self::MachineDown => "the machine went down",
+        }
+    }
+}
+
 /// So many pods are worth a thread that looks at them.
 const SHARE: usize = 100;
 /// No more threads than this: what they wait for is the kernel's, and shared.
@@ -185,6 +205,17 @@ pub fn info(paths: &Paths, found: Found) -> Option<Info> {
 }
 
 impl Info {
+    /// Why a pod that has run and is dead has no end on record.
+    pub fn unrecorded_end(&self) -> Option<LostEnd> {
+        let has_run = self.status == Status::Exited && self.started_ms.is_some();
+        if !has_run || self.record.pod.is_some() {
+            return None;
+        }
+        let now = life::boot_id();
+        let same = self.cgroup.as_ref().is_none_or(|record| Some(&record.boot_id) == now.as_ref());
+        Some(if same { LostEnd::InitKilled } else { LostEnd::MachineDown })
+    }
+
     /// A pod of which nothing can be read.
     fn unknown(found: Found) -> Self {
         Self {

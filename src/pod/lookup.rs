@@ -69,7 +69,7 @@ pub fn find(paths: &Paths, word: &str) -> Result<Found, LookupError> {
         let mut matches = Vec::new();
         for state in State::ALL {
             for uuid in scan(paths, state)? {
-                if uuid.to_string().starts_with(word) {
+                if starts(uuid, word) {
                     matches.push(Found { uuid, state });
                 }
             }
@@ -98,10 +98,15 @@ pub fn locate(paths: &Paths, uuid: Uuid) -> Option<Found> {
         .map(|state| Found { uuid, state })
 }
 
+/// Whether a UUID, with its dashes or without, begins so.
+pub fn starts(uuid: Uuid, word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    uuid.to_string().starts_with(&word) || uuid.simple().to_string().starts_with(&word)
+}
+
 fn is_prefix(word: &str) -> bool {
     let digits = word.bytes().filter(u8::is_ascii_hexdigit).count();
-    digits >= MIN_PREFIX
-        && word.bytes().all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    digits >= MIN_PREFIX && word.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -119,6 +124,10 @@ mod tests {
         assert_eq!(find(&paths, &text).unwrap(), expected);
         assert_eq!(find(&paths, &text[..8]).unwrap(), expected);
         assert_eq!(find(&paths, &text[..13]).unwrap(), expected);
+        assert_eq!(find(&paths, &text[..13].to_uppercase()).unwrap(), expected);
+        let simple = pod.uuid().simple().to_string();
+        assert_eq!(find(&paths, &simple[..12]).unwrap(), expected);
+        assert_eq!(find(&paths, &simple.to_uppercase()).unwrap(), expected);
         assert!(matches!(find(&paths, &text[..7]), Err(LookupError::Nothing(_))));
         assert!(matches!(find(&paths, "no-such-pod"), Err(LookupError::Nothing(_))));
         assert!(matches!(find(&paths, ""), Err(LookupError::Nothing(_))));

@@ -149,7 +149,20 @@ fn logs_are_cut_by_time() {
     let end = rocket_testkit::run("date", ["-d", "1 hour", "+%F %T"]).ok();
     assert!(!logs(&["--since", end.text()]).contains("late"));
     assert!(!logs(&["--until=-1h"]).contains("early"));
+    rocket(["logs", "--since=garbage", "cmd-logs"]).ends_with(125).says(&["garbage"]);
+    rocket(["logs", "cmd-logs/nosuch"]).ends_with(125).says(&["no app", "nosuch"]);
     rocket(["stop", "cmd-logs"]).ok();
+}
+
+#[test]
+fn a_pod_whose_uuid_cannot_be_written_is_named_in_the_error() {
+    require_bed("ns");
+    image::add_busybox(SHELL, &["/bin/sleep", "1000"]);
+    let line = format!("rocket run -d --name cmd-full {SHELL} >/dev/full");
+    let done = rocket_testkit::run("sh", ["-c", &line]);
+    let uuid = status("cmd-full")["uuid"].as_str().unwrap().to_owned();
+    rocket(["kill", "cmd-full"]).ok();
+    done.ends_with(125).says(&[&uuid, "rocket stop", "No space left"]);
 }
 
 #[test]
@@ -358,4 +371,37 @@ fn what_was_stopped_before_its_turn_is_not_started_and_on_record() {
     assert_eq!(exit["cause"], "stop-asked", "{exit}");
     let table = rocket(["status", "cmd-turn"]).ok().stdout;
     assert!(table.contains("second  not started (stop asked)"), "{table}");
+}
+
+#[test]
+fn alone_a_broken_configuration_keeps_nobody_from_looking_and_stopping() {
+    require_bed("ns");
+    start("cmd-config", "sleep 1000");
+    std::fs::create_dir_all("/etc/rocket").unwrap();
+    std::fs::write("/etc/rocket/rocket.toml", "nonsense = 1\n").unwrap();
+    let listed = rocket(["list"]);
+    let stopped = rocket(["stop", "cmd-config"]);
+    let refused = rocket(["gc"]);
+    std::fs::remove_file("/etc/rocket/rocket.toml").unwrap();
+    for done in [listed, stopped] {
+        done.ok().says(&["nonsense", "built-in"]);
+    }
+    refused.ends_with(125).says(&["nonsense"]);
+    assert_eq!(status("cmd-config")["state"], "exited");
+}
+
+#[test]
+fn a_pod_whose_init_was_killed_says_so_everywhere() {
+    require_bed("ns");
+    start("cmd-murder", "sleep 1000");
+    let init = i32::try_from(status("cmd-murder")["pid"].as_i64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(init).unwrap(), Signal::KILL).unwrap();
+    const WHY: &str = "its init was killed";
+    rocket(["wait", "cmd-murder"]).ends_with(125).says(&[WHY]);
+    assert_eq!(status("cmd-murder")["exit"]["cause"], "init-killed");
+    let table = rocket(["status", "cmd-murder"]).ok().stdout;
+    assert_eq!(table.matches(&format!("exited ({WHY})")).count(), 2, "{table}");
+    let list = rocket(["list"]).ok().stdout;
+    let line = list.lines().find(|line| line.contains("cmd-murder")).unwrap();
+    assert!(line.contains(WHY), "{list}");
 }
