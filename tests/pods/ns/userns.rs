@@ -71,3 +71,29 @@ fn root_inside_is_not_root_outside() {
     let base = map.split_whitespace().nth(1).unwrap();
     assert!(status.contains(&format!("Uid:\t{base}\t{base}\t{base}\t{base}")), "{status}");
 }
+
+/// A program with a set-uid bit and one with a file capability, run as uid 1000 by root of the pod.
+const SET_UID: &str =
+    "cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && cp /usr/bin/id /vol/id && chmod 4755 /vol/id
+as_user='setpriv --reuid=1000 --regid=1000 --clear-groups --'
+echo $($as_user /usr/bin/id -u) $($as_user /tmp/id -u) $($as_user /vol/id -u)";
+
+#[test]
+fn set_uid_counts_inside_only_where_new_privileges_are_allowed_and_on_no_volume() {
+    require_bed("ns");
+    let root = rocket_testkit::target_dir().join("roots/debian");
+    image::add(&root, "example.com/set-uid:1.0", &["/bin/sh"]);
+    for (allowed, expected) in [(false, "1000 1000 1000"), (true, "1000 0 1000")] {
+        let dir = tempfile::tempdir_in("/etc/rocket").unwrap();
+        let file = dir.path().join("set-uid.toml");
+        let text = format!(
+            "network = \"none\"\n[app.main]\nimage = \"example.com/set-uid:1.0\"\n\
+             exec = [\"/bin/sh\", \"-c\", \"\"\"\n{SET_UID}\"\"\"]\nmounts = {{ \"/vol\" = \"vol\" }}\n\
+             security = {{ no-new-privileges = {} }}\n[volume.vol]\nkind = \"empty\"\n",
+            !allowed
+        );
+        std::fs::write(&file, text).unwrap();
+        let done = rocket(["run", "--rm", "-f", file.to_str().unwrap()]).ok();
+        assert_eq!(done.stdout.trim(), expected, "{done}");
+    }
+}
