@@ -8,6 +8,8 @@ use std::io::Read;
 
 const KNOB: &[Protection] = &[UserNamespace, ReadOnly];
 const SHOWN: &[Protection] = &[Masks];
+/// A user namespace sees the keys of its own users only.
+const OWNED: &[Protection] = &[UserNamespace, Masks];
 const ROOTS: &[Protection] = &[UserNamespace, Masks, Capabilities];
 
 pub const ATTEMPTS: &[Attempt] = &[
@@ -22,7 +24,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     Attempt::new("proc-irq", "change which processor handles interrupts", KNOB, irq),
     Attempt::new("kallsyms", "read where the kernel's functions are", SHOWN, kallsyms).harmless(),
     Attempt::new("config-gz", "read how the kernel was built", SHOWN, config).harmless(),
-    Attempt::new("proc-keys", "list the keys of the machine", SHOWN, keys).harmless(),
+    Attempt::new("proc-keys", "list the keys of the machine", OWNED, keys).harmless(),
     Attempt::new("sys-module", "list the kernel's modules and their addresses", SHOWN, modules)
         .harmless(),
     Attempt::new("sys-firmware", "list the firmware's tables", SHOWN, firmware).harmless(),

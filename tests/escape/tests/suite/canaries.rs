@@ -3,7 +3,7 @@
 use crate::pod::probe;
 use rocket_testkit::{run, wait_until};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::linux::fs::MetadataExt;
 use std::os::linux::net::SocketAddrExt;
@@ -31,6 +31,7 @@ const KNOBS: [&str; 9] = [
 
 /// Things of the host with a token nobody can guess.
 pub struct Canaries {
+    _alone: File,
     token: String,
     process: Child,
     in_cgroup: Child,
@@ -46,6 +47,9 @@ fn sleeper(seconds: &str) -> Child {
 impl Canaries {
     /// Sets them out.
     pub fn new() -> Self {
+        // They have one place each: who comes second waits. Given back when the process ends.
+        let alone = File::create("/run/escape-canaries").unwrap();
+        alone.lock().unwrap();
         let token = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().trim().to_owned();
         fs::create_dir_all(Path::new(SECRET).parent().unwrap()).unwrap();
         fs::write(SECRET, &token).unwrap();
@@ -57,6 +61,7 @@ impl Canaries {
         let abstract_name = format!("escape-{token}");
         let address = SocketAddr::from_abstract_name(&abstract_name).unwrap();
         let canaries = Self {
+            _alone: alone,
             process: sleeper("86401"),
             in_cgroup,
             port: TcpListener::bind("127.0.0.1:0").unwrap(),

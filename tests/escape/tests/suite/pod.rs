@@ -93,7 +93,7 @@ impl Trial<'_> {
         let environment: Vec<String> =
             self.told.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
         let limits = if self.limited && !self.without(Protection::Limits) {
-            "limits = { tasks-max = 64, memory-max = \"96M\" }\n"
+            "limits = { tasks-max = 64, memory-max = \"96M\", memory-swap-max = 0 }\n"
         } else {
             ""
         };
@@ -150,6 +150,7 @@ impl Trial<'_> {
                 Protection::NoDev => each_mount(app, |mount| mount["nodev"] = false.into()),
                 Protection::NoSuid => each_mount(app, |mount| mount["nosuid"] = false.into()),
                 Protection::Devices => {
+                    app["device-rules"] = Value::Null;
                     let devices = app["devices"].as_array_mut().unwrap();
                     for name in NODES {
                         devices.push(json!({
