@@ -141,12 +141,18 @@ impl Descriptors {
     /// The caller's own streams; stdin only where one app can have it.
     pub(super) fn stdio(&mut self, plan: &mut PodPlan) -> Result<(), LaunchError> {
         let single = plan.apps.len() == 1;
+        let base = plan.namespaces.user.map_or(0, |map| map.base);
         for app in plan.apps.iter_mut().filter(|app| app.terminal.is_none()) {
+            let user = rustix::fs::Uid::from_raw(base.saturating_add(app.uid));
             let mut take = |stream: &str, fd: BorrowedFd<'_>| {
                 let name = format!("{stream}:{}", app.name);
                 let copy = fd
                     .try_clone_to_owned()
                     .map_err(io_error(format!("duplicate the caller's {stream}")))?;
+                if is_unnamed_pipe(&copy) {
+                    // Where it cannot be given away, only opening it anew by name is refused.
+                    let _ = rustix::fs::fchown(&copy, Some(user), None);
+                }
                 self.add(name.clone(), copy);
                 Ok::<_, LaunchError>(Some(name))
             };
@@ -193,6 +199,15 @@ impl Descriptors {
         let plan = self.plan.iter().map(|fd| (fd.as_fd(), PLAN_NUMBER));
         plan.chain(self.named.iter().map(|(_, fd)| fd.as_fd()).zip(FIRST_NUMBER..)).collect()
     }
+}
+
+/// Whether this is a pipe that lies in no directory. Such a one is given to the app that writes to
+/// it: `echo > /dev/stderr` opens it anew, which takes its owner's rights. Files and named pipes of
+/// the caller stay the caller's.
+fn is_unnamed_pipe(fd: &OwnedFd) -> bool {
+    /// `PIPEFS_MAGIC` of linux/magic.h.
+    const PIPEFS: u64 = 0x5049_5045;
+    rustix::fs::fstatfs(fd).is_ok_and(|stat| u64::try_from(stat.f_type) == Ok(PIPEFS))
 }
 
 /// A listening `SOCK_SEQPACKET` socket at `control` in the pod directory. Bound through the

@@ -223,3 +223,15 @@ fn mounted_somewhere(name: &str) -> bool {
         processes.filter_map(|p| std::fs::read_to_string(p.path().join("mountinfo")).ok());
     mounts.any(|text| text.contains(name))
 }
+
+#[test]
+fn an_app_opens_its_streams_anew_by_name_through_pipes() {
+    require_bed("ns");
+    image::add_busybox("example.com/streams:1.0", &["/bin/sh", "-c"]);
+    for user in ["0", "1000"] {
+        let script = "echo out > /dev/stdout; echo err > /dev/stderr";
+        let done = rocket(["run", "--rm", "--user", user, "example.com/streams:1.0", "--", script]);
+        let done = done.ok();
+        assert!(done.stdout == "out\n" && done.stderr.contains("err\n"), "{done}");
+    }
+}
