@@ -4,6 +4,7 @@ use crate::owners;
 use rocket_testkit::unit::Pod;
 use rocket_testkit::{image, require_bed, rocket, run};
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 #[test]
@@ -70,6 +71,9 @@ fn root_inside_is_not_root_outside() {
     let map = std::fs::read_to_string(format!("/proc/{}/uid_map", pod.init())).unwrap();
     let base = map.split_whitespace().nth(1).unwrap();
     assert!(status.contains(&format!("Uid:\t{base}\t{base}\t{base}\t{base}")), "{status}");
+    // And what it uses up of the kernel's things for each user is not the host's root's share.
+    let user = std::fs::File::open(format!("/proc/{}/ns/user", pod.init())).unwrap();
+    assert_eq!(rocket_sys::userns::owner(user.as_fd()).unwrap().to_string(), base);
 }
 
 /// A program with a set-uid bit and one with a file capability, run as uid 1000 by root of the pod.
