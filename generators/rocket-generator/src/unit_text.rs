@@ -1,8 +1,6 @@
 //! Text of unit files: what systemd would read differently from what is meant is escaped, and what
 //! no escape can carry is left out.
 
-use std::fmt::Write;
-
 /// A unit file being written.
 #[derive(Debug, Default)]
 pub struct UnitText {
@@ -60,22 +58,7 @@ impl UnitText {
     /// `SetCredential=`: an id and its bytes, in which systemd expands specifiers and then takes
     /// back the escapes of C.
     pub fn credential(&mut self, id: &str, value: &str) {
-        let mut text = String::new();
-        for c in value.chars() {
-            match c {
-                '\\' => text.push_str("\\\\"),
-                '\n' => text.push_str("\\n"),
-                '\t' => text.push_str("\\t"),
-                c if c.is_control() => {
-                    let mut bytes = [0; 4];
-                    for byte in c.encode_utf8(&mut bytes).bytes() {
-                        // Writing to a String cannot fail.
-                        let _ = write!(text, "\\x{byte:02x}");
-                    }
-                }
-                c => text.push(c),
-            }
-        }
+        let text: String = value.chars().map(escaped).collect();
         self.line(&["SetCredential=", id, ":", &percent(&text)]);
     }
 
@@ -115,25 +98,24 @@ fn quoted(word: &str) -> String {
     let mut text = String::from('"');
     for c in word.chars() {
         match c {
-            '"' | '\\' => {
-                text.push('\\');
-                text.push(c);
-            }
+            '"' => text.push_str("\\\""),
             '%' => text.push_str("%%"),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            c if c.is_control() => {
-                let mut bytes = [0; 4];
-                for byte in c.encode_utf8(&mut bytes).bytes() {
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "\\x{byte:02x}");
-                }
-            }
-            c => text.push(c),
+            c => text.push_str(&escaped(c)),
         }
     }
     text.push('"');
     text
+}
+
+/// A character as systemd's unescaping takes it back.
+fn escaped(c: char) -> String {
+    match c {
+        '\\' => "\\\\".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\t' => "\\t".to_owned(),
+        c if c.is_control() => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+        c => c.to_string(),
+    }
 }
 
 #[cfg(test)]
