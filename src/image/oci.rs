@@ -2,8 +2,10 @@
 
 pub mod convert;
 mod layout;
+pub(crate) mod source;
 
-pub use layout::{Layout, Platform};
+pub use layout::Layout;
+pub use source::Platform;
 
 use crate::image::digest::Digest;
 use crate::image::unpack::Compression;
@@ -136,6 +138,8 @@ pub enum Document {
     Index,
     /// One platform's manifest.
     Manifest,
+    /// A manifest of the first kind that Docker had.
+    Old,
     /// Something else.
     Other,
 }
@@ -147,6 +151,8 @@ pub fn document(media_type: &str) -> Document {
         | "application/vnd.docker.distribution.manifest.list.v2+json" => Document::Index,
         "application/vnd.oci.image.manifest.v1+json"
         | "application/vnd.docker.distribution.manifest.v2+json" => Document::Manifest,
+        "application/vnd.docker.distribution.manifest.v1+json"
+        | "application/vnd.docker.distribution.manifest.v1+prettyjws" => Document::Old,
         _ => Document::Other,
     }
 }

@@ -4,6 +4,8 @@ mod aci;
 mod ahead;
 mod oci;
 
+pub(crate) use ahead::Watch;
+
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::local::Host;
@@ -39,7 +41,7 @@ impl Fetch<'_> {
     pub fn run(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
         match reference {
             Reference::AciFile(path) => self.aci(path),
-            Reference::OciDir { dir, tag } => self.oci(dir, tag.as_deref()),
+            Reference::OciDir { dir, tag } => self.oci_dir(dir, tag.as_deref()),
             Reference::Name(_) | Reference::Digest(_) => {
                 // Names are found by discovery, which this release does not have.
                 let id = self.store.resolve(reference)?;
@@ -109,7 +111,7 @@ fn open_regular(path: &Path) -> Result<(File, u64), ImageError> {
 
 /// Copies a source into the store's own space, so that nobody changes it while it is read, and hashes
 /// it on the way: what the worker will say about these bytes is not needed for knowing them.
-fn copy_in(
+pub(crate) fn copy_in(
     algo: Algo,
     source: &mut impl std::io::Read,
     from: &Path,

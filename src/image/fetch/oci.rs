@@ -1,11 +1,12 @@
-//! An OCI image from a layout directory.
+//! An OCI image, from wherever its blobs are.
 
-use super::ahead::{Ahead, Flush, Stoppable};
-use super::{Fetch, copy_in};
+use super::Fetch;
+use super::ahead::{Ahead, Flush, Watch};
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
 use crate::image::name::{AcIdentifier, squeeze};
+use crate::image::oci::source::{Blobs, Chosen, Found, bad, choose, digest};
 use crate::image::oci::{Descriptor, Layout, Platform, convert, layer_compression};
 use crate::image::store::{
     Fetched, Format, ImageId, KeyLock, Layer, LayerRecord, NewLayer, Stored, TempDir, VERSION,
@@ -45,34 +46,103 @@ impl Wanted<'_> {
     }
 }
 
+/// An image as a source has it, and what is to become of it.
+pub(super) struct Wish<'a> {
+    /// Where its blobs are.
+    pub source: &'a dyn Blobs,
+    /// Its manifest, or an index that lists it.
+    pub start: Descriptor,
+    /// The name and labels it is stored under.
+    pub name: (AcIdentifier, BTreeMap<String, String>),
+    /// What was fetched, for the record.
+    pub origin: String,
+}
+
 impl Fetch<'_> {
     /// Fetches from a layout.
-    pub(super) fn oci(&mut self, dir: &Path, tag: Option<&str>) -> Result<Stored, ImageError> {
+    pub(super) fn oci_dir(&mut self, dir: &Path, tag: Option<&str>) -> Result<Stored, ImageError> {
         let layout = Layout::open(dir)?;
-        let found = layout.find(tag, &Platform::host())?;
-        let reporter = &mut *self.reporter;
-        let _key = KeyLock::take(&self.store.tmp(), &found.digest.to_string(), || {
-            reporter.note(&format!("{}: waiting for another fetch", found.digest.short()));
-        })?;
+        let (start, ref_name) = layout.start(tag)?;
+        let name = self.oci_name(dir, tag, ref_name.as_deref())?;
+        let origin = match tag {
+            Some(tag) => format!("{}:{tag}", layout.name()),
+            None => layout.name().to_owned(),
+        };
+        self.oci(Wish { source: &layout, start, name, origin })
+    }
+
+    /// Fetches an image from where its blobs are.
+    pub(super) fn oci(&mut self, wish: Wish<'_>) -> Result<Stored, ImageError> {
         let _shared = self.store.lock_shared()?;
+        let known = |digest: &Digest| self.complete(digest);
+        match choose(wish.source, wish.start.clone(), &Platform::host(), &known)? {
+            Chosen::Known(digest) => self.known_oci(wish, digest),
+            Chosen::Found(found) => {
+                let reporter = &mut *self.reporter;
+                let digest = &found.digest;
+                let _key = KeyLock::take(&self.store.tmp(), &digest.to_string(), || {
+                    reporter.note(&format!("{}: waiting for another fetch", digest.short()));
+                })?;
+                if self.complete(digest) {
+                    return self.known_oci(wish, digest.clone());
+                }
+                self.new_oci(wish, *found)
+            }
+        }
+    }
+
+    /// Whether the store has all of an image.
+    fn complete(&self, digest: &Digest) -> bool {
+        let image = self.store.image(&ImageId::new(digest.clone()));
+        image.is_ok_and(|image| {
+            image.format == Format::Oci
+                && image.blobs().iter().all(|blob| self.store.blob_path(blob).exists())
+        })
+    }
+
+    /// Stores an image that is there already under a name, perhaps another one.
+    fn known_oci(&mut self, wish: Wish<'_>, digest: Digest) -> Result<Stored, ImageError> {
+        let image = self.store.image(&ImageId::new(digest))?;
         let temp = self.store.temp()?;
-        let wanted = wanted(&layout, &found.manifest.layers, &found.config.rootfs.diff_ids)?;
-        let done = self.layers(&layout, &temp, &wanted)?;
+        let layers =
+            image.layers.iter().map(|layer| NewLayer { key: layer.digest.clone(), fresh: None });
+        let blobs = image.blobs().iter().map(|blob| (blob.clone(), None));
+        let image = Fetched {
+            format: Format::Oci,
+            layers: layers.collect(),
+            blobs: blobs.collect(),
+            id: image.id,
+            manifest: image.manifest,
+            manifest_bytes: None,
+            originals: Vec::new(),
+            config: image.config,
+            source: wish.origin,
+            name: (wish.name.0.to_string(), wish.name.1),
+        };
+        self.store(&temp, image)
+    }
+
+    /// Brings an image that the store does not have.
+    fn new_oci(&mut self, wish: Wish<'_>, found: Found) -> Result<Stored, ImageError> {
+        let source = wish.source;
+        let temp = self.store.temp()?;
+        let wanted = wanted(source, &found.manifest.layers, &found.config.rootfs.diff_ids)?;
+        let done = self.layers(source, &temp, &wanted)?;
         let stack: Vec<Layer> = done
             .iter()
             .rev()
             .map(|l| Layer { digest: l.layer.key.clone(), tree: l.dir.join("tree") })
             .collect();
-        let (name, labels) = self.oci_name(dir, tag, found.ref_name.as_deref())?;
+        let (name, labels) = wish.name;
         let account = account(&found.config, &stack)?;
         let (manifest, left_out) = convert::manifest(name, &labels, &found.config, &account)
-            .map_err(|e| layout.bad(e.to_string()))?;
+            .map_err(|e| bad(source, e.to_string()))?;
         ImageManifest::validate(&manifest)?;
         if !left_out.is_empty() {
-            let text = format!("{}: left out {}", layout.name(), left_out.join(", "));
+            let text = format!("{}: left out {}", source.name(), left_out.join(", "));
             self.reporter.note(&text);
         }
-        let name = (manifest.name.to_string(), manifest.label_map());
+        let name = (manifest.name.to_string(), labels);
         let (mut layers, mut blobs) = (Vec::new(), Vec::new());
         for unpacked in done.into_iter().rev() {
             layers.push(unpacked.layer);
@@ -90,19 +160,16 @@ impl Fetch<'_> {
             config: Some(found.config_digest),
             layers,
             blobs,
-            source: match tag {
-                Some(tag) => format!("{}:{tag}", layout.name()),
-                None => layout.name().to_owned(),
-            },
+            source: wish.origin,
             name,
         };
         self.store(&temp, image)
     }
 
-    /// Brings every layer, bottom first. While one is unpacked the next one's blob is copied.
+    /// Brings every layer, bottom first. While one is unpacked the next ones' blobs are copied.
     fn layers(
         &mut self,
-        layout: &Layout,
+        source: &dyn Blobs,
         temp: &TempDir,
         wanted: &[Wanted<'_>],
     ) -> Result<Vec<Unpacked>, ImageError> {
@@ -114,12 +181,12 @@ impl Fetch<'_> {
         std::thread::scope(|threads| {
             let (flush, flushing) = Flush::start(threads, &dir);
             let done: Result<Vec<Unpacked>, ImageError> = std::thread::scope(|copying| {
-                let copy = |layer: &Wanted<'_>| {
-                    let (file, path) = layout.open_blob(layer.descriptor)?;
-                    let mut file = Stoppable { file, stop: &stop, flush: &flush };
-                    copy_in(layer.blob.algo(), &mut file, &path, &layer.copy(temp))
+                let copy = |layer: &&Wanted<'_>| {
+                    let watch = Watch { stop: &stop, flush: &flush, progress: &|_| () };
+                    source.copy(layer.descriptor, &layer.copy(temp), &watch)
                 };
-                let ahead = Ahead::start(copying, &stop, missing, copy);
+                let workers = source.parallel();
+                let ahead = Ahead::start(copying, &stop, workers, &missing, copy);
                 let mut done: Vec<Unpacked> = Vec::new();
                 for (layer, stored) in wanted.iter().zip(stored) {
                     let unpacked = match stored {
@@ -131,7 +198,7 @@ impl Fetch<'_> {
                         None => {
                             let name = format!(
                                 "{} layer {}/{}",
-                                layout.name(),
+                                source.name(),
                                 layer.index + 1,
                                 wanted.len()
                             );
@@ -243,27 +310,27 @@ impl Fetch<'_> {
 
 /// Pairs the manifest's layers with the configuration's digests.
 fn wanted<'a>(
-    layout: &Layout,
+    source: &dyn Blobs,
     layers: &'a [Descriptor],
     diff_ids: &'a [Digest],
 ) -> Result<Vec<Wanted<'a>>, ImageError> {
     if layers.is_empty() {
-        return Err(layout.bad("the image has no layers"));
+        return Err(bad(source, "the image has no layers"));
     }
     if layers.len() != diff_ids.len() {
         let (layers, diffs) = (layers.len(), diff_ids.len());
         let problem = format!("the manifest has {layers} layers, the configuration {diffs}");
-        return Err(layout.bad(problem));
+        return Err(bad(source, problem));
     }
     if layers.len() > MAX_LAYERS {
-        return Err(layout.bad(format!("the image has more than {MAX_LAYERS} layers")));
+        return Err(bad(source, format!("the image has more than {MAX_LAYERS} layers")));
     }
     let mut chain: Option<Digest> = None;
     let mut out = Vec::new();
     for (index, (descriptor, diff_id)) in layers.iter().zip(diff_ids).enumerate() {
         let media_type = &descriptor.media_type;
         let compression = layer_compression(media_type).ok_or_else(|| {
-            layout.bad(format!("layers of the media type {media_type:?} are not supported"))
+            bad(source, format!("layers of the media type {media_type:?} are not supported"))
         })?;
         let next = match &chain {
             None => diff_id.clone(),
@@ -273,7 +340,7 @@ fn wanted<'a>(
             }
         };
         chain = Some(next.clone());
-        let blob = layout.digest(descriptor)?;
+        let blob = digest(source, descriptor)?;
         out.push(Wanted { index, descriptor, blob, compression, diff_id, chain: next });
     }
     Ok(out)
