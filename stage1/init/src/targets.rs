@@ -1,9 +1,9 @@
 //! Where something is mounted: a place inside an app's root, gone to step by step.
 //!
 //! No step is left to a string: each is opened beneath the root with no link followed, and links are
-//! gone through here, inside the root. All of it happens before the first app runs, so nobody can
-//! exchange a step meanwhile, and what was planted before (in an image, in a kept volume) leads
-//! nowhere else.
+//! gone through here, inside the root. All of it happens before the first app runs, so this pod's own
+//! apps cannot exchange a step meanwhile. Another pod can, in a volume that both have: what it makes
+//! a link of is refused as one, or was gone through as one here and leads to a place in this root.
 
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

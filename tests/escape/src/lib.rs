@@ -6,6 +6,7 @@
 
 pub mod attempts;
 pub mod protection;
+pub mod race;
 pub mod sys;
 pub mod table;
 pub mod world;

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use rocket_escape::world::{World, has_capability, status, watch_programs};
-use rocket_escape::{Attempt, Fail, Outcome, all, attempts, named, sys, table};
+use rocket_escape::{Attempt, Fail, Outcome, all, attempts, named, race, sys, table};
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ fn main() {
         },
         ["eat"] => eat(),
         ["watch"] => watch_programs(),
+        ["swap", one, other] => println!("cannot exchange: {}", race::swap(one, other)),
+        ["swap-roots"] => race::swap_roots(),
         ["plant"] => match attempts::plant(&World) {
             Ok(_) => println!("planted"),
             Err(fail) => println!("{fail:?}"),

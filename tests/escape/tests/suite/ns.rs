@@ -1,5 +1,7 @@
 //! In the ns bed, whose kernel is the build machine's: only what would do no harm if it succeeded.
 
+mod races;
+
 use crate::canaries::Canaries;
 use crate::pod::{Background, Trial, add_image, results};
 use crate::uml::refused;
