@@ -5,7 +5,7 @@
 bed_check() {
     [ "$root" = / ] || die "--root is for the ns bed"
     [ ${#binds[@]} = 0 ] || die "--bind is for the ns bed"
-    need linux.uml mke2fs debugfs setpriv flock
+    need linux.uml mke2fs debugfs setpriv flock apparmor_parser
     [ "$(id -u)" = 0 ] || die "the uml bed needs root, to build its root file system"
 }
 
@@ -32,6 +32,8 @@ make_image() {
 
 bed_boot() {
     make_image
+    # It loads the profiles of tests, needs nothing but libc, and is of the same release.
+    install -D "$(command -v apparmor_parser)" "$dir/install/usr/sbin/apparmor_parser"
     mkfifo "$dir/out" "$dir/err"
     cat "$dir/out" {lock}>&- &
     readers=$!
@@ -43,6 +45,7 @@ bed_boot() {
         TMPDIR=$dir exec setpriv --pdeathsig KILL linux.uml mem=2G "umid=bed-${dir##*.}" \
             "uml_dir=$dir/" "ubda=$dir/cow,$image" root=/dev/ubda rw init=/sbin/bed-boot \
             con=null con0=null,fd:1 con1=null,fd:3 con2=null,fd:4 quiet loglevel=3 \
+            "lsm=$lsm" \
             "bed_dir=$dir" "bed_project=$project" "bed_target=$target"
     ) &
     launcher=$!
