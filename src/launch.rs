@@ -253,7 +253,7 @@ fn make_ready(
     received: Received,
 ) -> Result<Ready, LaunchError> {
     let dir = pod.path().to_owned();
-    let meta = Meta::read(&dir)?;
+    let mut meta = Meta::read(&dir)?;
     let mut plan: PodPlan = meta::read(&dir.join(directory::PLAN))?;
     let sources: Vec<Source> = meta::read(&dir.join(sources::FILE))?;
     let flavour = Flavour::find(Path::new(crate::config::paths::STAGE1), "ns")?;
@@ -276,6 +276,8 @@ fn make_ready(
     }
     if cgroup == Cgroup::None {
         without_cgroup(&mut plan)?;
+        meta.weakened.push(meta::NO_CGROUP.to_owned());
+        meta.write(&dir)?;
     }
     descriptors::keep_descriptor_limit(&mut plan);
     if plan.namespaces.user.is_none() && !meta.without_user_namespace() {
@@ -324,6 +326,10 @@ fn without_cgroup(plan: &mut PodPlan) -> Result<(), LaunchError> {
     }
     for app in &mut plan.apps {
         app.leaf = None;
+        if app.device_rules.is_some() {
+            let detail = "the pod has no cgroup to have a list of devices".to_owned();
+            app.isolators.ignored.push(Isolator { name: "devices".to_owned(), detail });
+        }
         for limit in std::mem::take(&mut app.limits) {
             let detail = format!("{}={}: the pod has no cgroup", limit.file, limit.value);
             app.isolators.ignored.push(Isolator { name: limit.name, detail });

@@ -242,7 +242,9 @@ fn warn_without_systemd(choice: CgroupChoice) {
         CgroupChoice::Scope | CgroupChoice::Unit => false,
     };
     if none {
-        output::note("rocket: warning: the pod has no cgroup: no limits, no accounting");
+        output::note(
+            "rocket: warning: the pod has no cgroup: no limits, no accounting, no list of devices",
+        );
     }
 }
 

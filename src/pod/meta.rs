@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 /// Version of both files.
 pub const VERSION: u32 = 1;
+/// How [`Meta::weakened`] says that the pod has no cgroup, whoever wanted that.
+pub const NO_CGROUP: &str = "--cgroup=none: no limits, and no list of devices";
 /// How [`Meta::weakened`] says that the pod shares the host's user namespace.
 pub const NO_USER_NAMESPACE: &str = "security.user-namespace = false";
 const META: &str = "meta.json";

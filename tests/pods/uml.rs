@@ -1,5 +1,6 @@
 //! In user-mode-linux, which has all controllers: limits that bite, and a kernel of its own.
 
+mod devices;
 mod labels;
 mod limits;
 mod userns;
