@@ -9,6 +9,7 @@
 
 mod activation;
 mod attach;
+mod credentials;
 mod descriptors;
 mod flavour;
 mod foreground;
@@ -18,6 +19,7 @@ mod terminal;
 mod userns;
 
 pub use attach::{Attached, attach};
+pub use credentials::CredentialError;
 pub use flavour::{Flavour, FlavourError};
 pub use keys::{DetachKeys, KeysError};
 
@@ -114,6 +116,9 @@ pub enum LaunchError {
     /// It was prepared by a release that made no user namespaces.
     #[error("pod {0} was prepared without a user namespace, and not because it was asked to be")]
     Older(uuid::Uuid),
+    /// A credential.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// The flavour.
     #[error(transparent)]
     Flavour(#[from] FlavourError),
@@ -285,6 +290,7 @@ fn make_ready(
     }
     let user = userns::create(paths, &plan, &meta, &mut descriptors)?;
     descriptors.open_sources(paths, &dir, &sources, user.as_ref().map(AsFd::as_fd))?;
+    credentials::open(&dir, &meta, cgroup == Cgroup::Unit, &mut descriptors)?;
     descriptors.open_pod_files(&dir)?;
     descriptors.locks(pod.lock(), name.map(NameLock::file))?;
     let (mut tether, mut bridge) = (None, None);

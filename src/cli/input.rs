@@ -4,6 +4,7 @@ use crate::cli::error::Failure;
 use crate::cli::world::WorldArgs;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
+use crate::pod::credentials::PodFileAt;
 use crate::pod::directory::{Pod, Prepared};
 use crate::pod::ids::Pool;
 use crate::pod::limits::Enforcement;
@@ -82,6 +83,7 @@ pub enum NetworkArg {
 pub struct Wanted {
     pod: PodFile,
     digest: Option<String>,
+    pod_file: Option<PodFileAt>,
     extra_args: Vec<String>,
     environment: Vec<(String, String)>,
     enforcement: Enforcement,
@@ -105,6 +107,7 @@ impl PodInput {
         let new = |pod, digest, extra_args, name| Wanted {
             pod,
             digest,
+            pod_file: None,
             extra_args,
             environment: Vec::new(),
             enforcement,
@@ -113,16 +116,19 @@ impl PodInput {
         if let Some(name) = &self.pod {
             PodName::new(name)?;
             let loaded = load(name).map_err(|e| load_failure(e, name))?;
-            let name = Some(name.clone());
+            let at = PodFileAt::Name(name.clone());
             let digest = Some(loaded.digest);
-            return Ok(new(loaded.pod, digest, vec![], name));
+            let wanted = new(loaded.pod, digest, vec![], Some(name.clone()));
+            return Ok(Wanted { pod_file: Some(at), ..wanted });
         }
         if let Some(file) = &self.file {
             let loaded = rocket_podfile::load_file(file)
                 .map_err(|e| load_failure(e, &file.display().to_string()))?;
             let digest = Some(loaded.digest);
             let name = self.name.or(loaded.name);
-            return Ok(new(loaded.pod, digest, vec![], name));
+            let at = PodFileAt::File(std::path::absolute(file)?);
+            let wanted = new(loaded.pod, digest, vec![], name);
+            return Ok(Wanted { pod_file: Some(at), ..wanted });
         }
         let (pod, extra_args) = self.single()?;
         Ok(new(pod, None, extra_args, self.name))
@@ -202,6 +208,7 @@ impl Wanted {
             pod: &self.pod,
             name: name.as_ref(),
             digest: self.digest,
+            pod_file: self.pod_file,
             extra_args: &self.extra_args,
             environment: &self.environment,
             enforcement: self.enforcement,

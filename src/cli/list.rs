@@ -179,6 +179,9 @@ fn describe(paths: &Paths, pod: &Info, details: &[AppDetail]) {
         let restarts = restarts.map(|count| format!(", restarts {count}")).unwrap_or_default();
         line("app", &format!("{}  {state}{restarts}", app.name));
         line("image", &format!("{}  {}", app.image, app.image_id));
+        if !app.credentials.is_empty() {
+            line("credentials", &app.credentials.join(", "));
+        }
         if let Some(usage) = detail.usage.as_ref().and_then(detail::line) {
             line("usage", &usage);
         }
@@ -230,6 +233,7 @@ fn to_json(pod: &Info, details: &[AppDetail]) -> Value {
                 "image": app.image,
                 "image-id": app.image_id,
                 "layers": app.layers,
+                "credentials": app.credentials,
                 "state": detail.live.as_ref().map_or(pod.status.as_str(), |live| &live.state),
                 "started-ms": detail.live.as_ref().and_then(|live| live.started_ms),
                 "restarts": restarts(pod, &app.name, detail),

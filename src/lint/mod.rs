@@ -6,7 +6,9 @@ mod between;
 pub mod host;
 
 use host::Host;
-use rocket_podfile::{Diagnostic, Loaded, Network, Places, VolumeKind};
+use rocket_podfile::{
+    CredentialSource, Diagnostic, Loaded, Network, Places, VolumeKind, credential_places,
+};
 use std::collections::BTreeMap;
 
 /// How bad a finding is.
@@ -90,6 +92,7 @@ pub fn check(
         of_images(pod, images, &mut found);
         of_host(pod, host, &mut found);
         of_paths(pod, host, &mut found);
+        of_credentials(pod, host, &mut found);
     }
     found.extend(between::check(pods, known));
     found.sort_by(|a, b| {
@@ -202,6 +205,46 @@ fn of_host(pod: &Pod, host: &Host, found: &mut Vec<Finding>) {
     }
 }
 
+/// Credentials that no app has, and files of some that are not there.
+fn of_credentials(pod: &Pod, host: &Host, found: &mut Vec<Finding>) {
+    let file = &pod.loaded.pod;
+    for credential in &file.credentials {
+        let path = format!("credentials.{}", credential.name);
+        if !file.apps.iter().any(|app| app.credentials.contains(&credential.name)) {
+            let text = format!("no app has the credential {}", credential.name);
+            let hint = format!("credentials = [{:?}] in the app that needs it", credential.name);
+            found.push(pod.warn("credential-unused", &path, text, Some(&hint)));
+        }
+        let (from, places, key) = match &credential.source {
+            CredentialSource::Load(from) => (from, credential_places(from, false), "load"),
+            CredentialSource::LoadEncrypted(from) => {
+                (from, credential_places(from, true), "load-encrypted")
+            }
+            CredentialSource::Set(_) => continue,
+        };
+        if places.iter().all(|place| host.missing.contains(place)) {
+            let path = format!("{path}.{key}");
+            let (text, hint) = match places.as_slice() {
+                [_] => (format!("{from} is not there: the pod does not start"), None),
+                _ => (
+                    format!("{from} is in none of systemd's stores: the pod does not start"),
+                    places.get(1).map(|place| format!("put it into {}", place.display())),
+                ),
+            };
+            found.push(pod.warn("credential-missing", &path, text, hint.as_deref()));
+        }
+    }
+}
+
+/// The files that credentials of a pod may be loaded from.
+fn credential_files(pod: &Pod) -> impl Iterator<Item = std::path::PathBuf> {
+    pod.loaded.pod.credentials.iter().flat_map(|credential| match &credential.source {
+        CredentialSource::Load(from) => credential_places(from, false),
+        CredentialSource::LoadEncrypted(from) => credential_places(from, true),
+        CredentialSource::Set(_) => Vec::new(),
+    })
+}
+
 /// The oldest systemd that the tests run under.
 const OLDEST_SYSTEMD: u32 = 252;
 /// Idmapped layers below an overlay came with 5.19; the tests run from 6.1 on.
@@ -253,7 +296,7 @@ pub fn paths(pods: &[Pod]) -> Vec<std::path::PathBuf> {
             _ => None,
         });
         let files = file.apps.iter().flat_map(|app| app.environment_files.iter().cloned());
-        volumes.chain(files).collect::<Vec<_>>()
+        volumes.chain(files).chain(credential_files(pod)).collect::<Vec<_>>()
     };
     pods.iter().flat_map(of).collect()
 }

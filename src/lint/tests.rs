@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use rocket_podfile::load_with_places;
+use rocket_podfile::{credential_places, load_with_places};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const APP: &str = "[app.a]\nimage = \"example.com/a\"\n";
@@ -142,4 +143,28 @@ fn ports_that_two_pods_want() {
     assert!(
         found[0].starts_with("b.toml:4:1 error port-clash 8080 is wanted by port web of pod a")
     );
+}
+
+#[test]
+fn credentials_that_are_not_there_or_that_no_app_has_are_told() {
+    let text = format!(
+        "network = \"none\"\n{APP}credentials = [\"one\", \"two\", \"four\"]\n[credentials]\n\
+         one = {{ load = \"/gone\" }}\ntwo = {{ load = \"stored\" }}\n\
+         three = {{ set = \"hush\" }}\nfour = {{ load-encrypted = \"there\" }}\n"
+    );
+    let mut missing: BTreeSet<PathBuf> = credential_places("stored", false).into_iter().collect();
+    missing.insert("/gone".into());
+    // One of all places is enough.
+    missing.extend(credential_places("there", true).into_iter().skip(1));
+    let host = Host { missing, ..Host::default() };
+    let found = found(&[("a", &text)], &[], &host);
+    for expected in [
+        "a.toml:6:16 warning credential-missing /gone is not there",
+        "a.toml:7:16 warning credential-missing stored is in none of systemd's stores",
+        "a.toml:8:9 warning credential-unused no app has the credential three",
+    ] {
+        assert!(found.iter().any(|line| line.contains(expected)), "{expected}: {found:#?}");
+    }
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(!format!("{found:?}").contains("hush"));
 }

@@ -30,6 +30,11 @@ pub(super) fn environment(input: &Input<'_>, app: &AppInput<'_>) -> Vec<String> 
             None => list.push((name.clone(), value.clone())),
         }
     }
+    // Where rocket puts them is no choice of anybody's.
+    if let Some(directory) = super::credentials::directory(app.app) {
+        list.retain(|(name, _)| name != super::credentials::VARIABLE);
+        list.push((super::credentials::VARIABLE.to_owned(), directory));
+    }
     list.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The pod manifest: the reified appc PodManifest (appc 0.8.11, pods.md), the record of what runs,
 //! for people and for the metadata service. stage1 never reads it.
 
+use super::credentials;
 use super::meta::Meta;
 use rocket_plan::{AppPlan, MountSource, PodPlan};
 use serde_json::{Value, json};
@@ -18,13 +19,21 @@ pub fn reify(plan: &PodPlan, meta: &Meta) -> Value {
             let image = meta.apps.iter().find(|known| known.name == app.name);
             let name = image.map_or("", |image| image.image.as_str());
             // An image id of appc has a dash where a digest has a colon.
-            json!({
+            let mut json = json!({
                 "name": app.name,
                 "image": { "name": name, "id": app.image_id.replacen(':', "-", 1) },
                 "app": app_section(app),
                 "readOnlyRootFS": app.root.read_only,
                 "mounts": volume_mounts(app),
-            })
+            });
+            let credentials = credentials::names(app).join(",");
+            if !credentials.is_empty()
+                && let Some(object) = json.as_object_mut()
+            {
+                let list = json!([{ "name": "rocket/credentials", "value": credentials }]);
+                object.insert("annotations".to_owned(), list);
+            }
+            json
         })
         .collect();
     let mut annotations = vec![json!({ "name": "rocket/uuid", "value": plan.uuid })];

@@ -99,6 +99,9 @@ pub struct AppMeta {
     pub image_id: String,
     /// Digests of its layers, topmost first: what gc must keep.
     pub layers: Vec<String>,
+    /// Names of the credentials it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<String>,
 }
 
 /// `cgroup.json`, written at each start before init may go on.

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod control;
+pub mod credentials;
 pub mod devices;
 pub mod directory;
 mod environment;

@@ -87,6 +87,7 @@ pub(super) fn mounts(
     ];
     mounts.append(&mut volumes);
     super::etc::mounts(etc, app, &taken, maker.sources, &mut mounts);
+    mounts.extend(super::credentials::mount(app.app));
     Ok(mounts)
 }
 

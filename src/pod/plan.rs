@@ -260,6 +260,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     }
     features.extend(super::order::features(&apps));
     features.extend(super::ports::features(&apps));
+    features.extend(super::credentials::features(&apps));
     let (limits, isolators) = limits::of_pod(input)?;
     if !limits.is_empty() || apps.iter().any(|app| !app.limits.is_empty()) {
         features.push(feature::LIMIT_REPORT.to_owned());

@@ -4,6 +4,7 @@
 //! removes what it made.
 
 use super::accounts::{self, AccountError, Database, Groups, Ids, Wanted};
+use super::credentials::{self, PodFileAt};
 use super::devices::{self, DeviceError};
 use super::directory::{self, DirectoryError, Pod, Prepared, Preparing};
 use super::explain::UnitView;
@@ -44,6 +45,8 @@ pub struct Request<'a> {
     pub name: Option<&'a NameLock>,
     /// Digest of the pod file's sources.
     pub digest: Option<String>,
+    /// Where that is, to read what it says of credentials when the pod starts.
+    pub pod_file: Option<PodFileAt>,
     /// Arguments after the program's own, for the one app of a command line.
     pub extra_args: &'a [String],
     /// Variables of the command line, for every app, in order.
@@ -275,6 +278,7 @@ fn fill(
     meta::write(&dir.join(manifest::FILE), &manifest::reify(&output.plan, &meta))?;
     meta::write(&dir.join(sources::FILE), &output.sources)?;
     meta::write(&dir.join(directory::PLAN), &output.plan)?;
+    credentials::write(dir, request.pod, request.pod_file.as_ref())?;
     meta.write(dir)?;
     Ok(())
 }
@@ -291,6 +295,7 @@ fn meta(
         image: app.image.clone(),
         image_id: found.image.id.clone(),
         layers: found.image.layers.iter().map(|(digest, _)| digest.clone()).collect(),
+        credentials: app.credentials.clone(),
     });
     let unit = unit_view(request.pod);
     Meta {

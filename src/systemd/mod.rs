@@ -3,6 +3,7 @@
 //! Reads no image and knows no pod; it is given names, PIDs, argument lists and limits.
 
 pub mod bus;
+pub mod creds;
 pub mod detect;
 pub mod journal;
 pub mod limits;

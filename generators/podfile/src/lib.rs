@@ -43,6 +43,7 @@ pub use search::{
 };
 pub use values::{
     Capability, CpuQuota, CpuSet, CpuWeight, IoMax, MemorySize, Signal, Tasks, TimeSpan,
+    credential_places,
 };
 
 use std::path::Path;

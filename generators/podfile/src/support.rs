@@ -6,8 +6,6 @@ use crate::tree::{Node, Problem, Table, Value};
 enum Refuse {
     /// The key itself.
     Key,
-    /// The key, unless its list or table is empty.
-    NotEmpty,
     /// These values.
     Values(&'static [&'static str]),
     /// Every value but these.
@@ -15,17 +13,15 @@ enum Refuse {
     /// This value.
     When(bool),
 }
-use Refuse::{AllBut, Key, NotEmpty, Values, When};
+use Refuse::{AllBut, Key, Values, When};
 
 /// The keys, `*` for any name.
 const NOT_YET: &[(&str, Refuse)] = &[
     ("network", AllBut(&["host", "none"])),
     ("flavour", AllBut(&["ns"])),
     ("log", Values(&["fields"])),
-    ("credentials", NotEmpty),
     ("app.*.ready", AllBut(&["exec"])),
     ("app.*.health", Key),
-    ("app.*.credentials", NotEmpty),
     ("unit.machine", When(true)),
     ("unit.app-scopes", When(true)),
 ];
@@ -82,9 +78,6 @@ fn judge(key: &str, node: &Node, refuse: &Refuse) -> Option<Problem> {
     };
     match (refuse, &node.value) {
         (Key, _) => problem(key.to_owned(), None),
-        (NotEmpty, Value::Array(list)) if list.is_empty() => None,
-        (NotEmpty, Value::Table(table)) if table.entries.is_empty() => None,
-        (NotEmpty, _) => problem(key.to_owned(), None),
         (Values(values), Value::String(text)) if values.contains(&text.as_str()) => {
             problem(format!("{key} = {text:?}"), None)
         }

@@ -314,7 +314,6 @@ fn what_is_not_supported_is_named() {
         ("ready = \"notify\"", "4:9", "app.web.ready = \"notify\""),
         ("ready = { tcp = 80 }", "4:9", "this app.web.ready"),
         ("health = { tcp = 80 }", "4:10", "app.web.health"),
-        ("[credentials]\nx = { set = \"1\" }", "4:1", "credentials"),
         ("[unit]\nmachine = true", "5:11", "unit.machine = true"),
         ("[unit]\napp-scopes = true", "5:14", "unit.app-scopes = true"),
     ] {

@@ -78,6 +78,11 @@ pub enum Place {
     Devpts,
     /// Message queues of the pod.
     Mqueue,
+    /// Files in memory with the app's credentials.
+    Credentials {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// Something the plan names and its table of sources does not.
     Unknown {
         /// That name.
@@ -135,6 +140,9 @@ fn place(source: &MountSource, sources: &[Source]) -> Place {
         MountSource::Sysfs => Place::Sysfs,
         MountSource::Cgroup2 => Place::Cgroup2,
         MountSource::Dev => Place::Dev,
+        MountSource::Credentials(list) => Place::Credentials {
+            names: list.iter().map(|credential| credential.name.clone()).collect(),
+        },
     }
 }
 

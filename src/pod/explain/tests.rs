@@ -2,8 +2,8 @@
 
 use super::*;
 use rocket_plan::{
-    Cgroup, Descriptor, Device, DeviceKind, DeviceRule, ExitStatus, Isolator, Mount, MountSource,
-    Namespaces, RestartRules, RootPlan, SeccompProgram, Socket,
+    Cgroup, Credential, Descriptor, Device, DeviceKind, DeviceRule, ExitStatus, Isolator, Mount,
+    MountSource, Namespaces, RestartRules, RootPlan, SeccompProgram, Socket,
 };
 use serde_json::Value;
 
@@ -24,6 +24,7 @@ const NOT_EXPLAINED: &[(&str, &str)] = &[
     ("apps.*.root.upper", "the name of a descriptor"),
     ("apps.*.seccomp.program", "told as what it answers to calls"),
     ("apps.*.mounts.*.source.descriptor", "a name: told as what it is opened from"),
+    ("apps.*.mounts.3.source.credentials.*.descriptor", "the name of a descriptor"),
     ("apps.*.devices.*.source", "a name: told as what it is opened from"),
 ];
 
@@ -96,6 +97,13 @@ fn full() -> PodPlan {
                     gid: 2,
                 },
                 "/run",
+            ),
+            mount(
+                MountSource::Credentials(vec![Credential {
+                    name: "key".into(),
+                    descriptor: "credential:key".into(),
+                }]),
+                "/run/credentials/web",
             ),
         ],
         devices: vec![Device { path: "/dev/null".into(), source: "device:web:null".into() }],

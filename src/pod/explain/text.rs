@@ -268,6 +268,7 @@ fn place(place: &Place) -> String {
         Place::Dev => "tmpfs with the devices".to_owned(),
         Place::Devpts => "devpts".to_owned(),
         Place::Mqueue => "mqueue".to_owned(),
+        Place::Credentials { names } => format!("credentials {}", names.join(", ")),
         Place::Unknown { name } => format!("descriptor {name}"),
     }
 }

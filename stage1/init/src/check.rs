@@ -11,7 +11,7 @@ use rocket_sys::caps::CapSet;
 use crate::failure::{Failure, Result};
 
 /// What this flavour claims; the same list as in `stage1.toml`.
-pub const FEATURES: [&str; 14] = [
+pub const FEATURES: [&str; 15] = [
     feature::OVERLAY,
     feature::NET_HOST,
     feature::NET_NONE,
@@ -26,6 +26,7 @@ pub const FEATURES: [&str; 14] = [
     feature::DEVICE_RULES,
     feature::LABELS,
     feature::SOCKETS,
+    feature::CREDENTIALS,
 ];
 
 fn refuse<T>(text: String) -> Result<T> {
@@ -125,7 +126,17 @@ fn check_app(plan: &PodPlan, app: &AppPlan) -> std::result::Result<(), String> {
     let stdio = [&app.stdin, &app.stdout, &app.stderr];
     let streams = stdio.into_iter().flatten().chain(&app.terminal).map(String::as_str);
     let sockets = app.sockets.iter().map(|socket| socket.descriptor.as_str());
-    for name in moved(app).chain(streams).chain(sockets) {
+    let credentials = || {
+        app.mounts.iter().flat_map(|m| match &m.source {
+            MountSource::Credentials(list) => list.as_slice(),
+            _ => &[],
+        })
+    };
+    if let Some(credential) = credentials().find(|c| !is_component(&c.name)) {
+        return Err(format!("credential {:?}", credential.name));
+    }
+    let credentials = credentials().map(|credential| credential.descriptor.as_str());
+    for name in moved(app).chain(streams).chain(sockets).chain(credentials) {
         if plan.descriptor(name).is_none() {
             return Err(format!("descriptor {name} is missing"));
         }

@@ -11,6 +11,7 @@ mod cgroup;
 mod check;
 mod client;
 mod control;
+mod credentials;
 mod descriptors;
 mod dev;
 mod devices;

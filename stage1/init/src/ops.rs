@@ -103,9 +103,16 @@ pub struct What<'a> {
     pub nodev: bool,
     /// Set `noexec`.
     pub noexec: bool,
+    /// Only for credentials: the app's user and group.
+    #[serde(skip_serializing_if = "is_root")]
+    pub owner: (u32, u32),
     /// It is the host's: nothing is made in it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub lent: bool,
+}
+
+fn is_root(owner: &(u32, u32)) -> bool {
+    *owner == (0, 0)
 }
 
 /// The pod's `/dev/shm`, unless the plan sizes one itself.
@@ -167,6 +174,10 @@ fn build_app<'a>(app: &'a AppPlan, ops: &mut Vec<Op<'a>>) {
         let what = What {
             source: &mount.source,
             devices: if mount.source == MountSource::Dev { &app.devices } else { &[] },
+            owner: match mount.source {
+                MountSource::Credentials(_) => (app.uid, app.gid),
+                _ => (0, 0),
+            },
             read_only: mount.read_only,
             nosuid: mount.nosuid,
             nodev: mount.nodev,

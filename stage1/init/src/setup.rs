@@ -16,7 +16,7 @@ use crate::ops::{At, Op, Shared, What};
 use crate::targets::{self, Own};
 use crate::tether::Tether;
 use crate::userns::{self, OomScore};
-use crate::{dev, devices, limits, rootfs};
+use crate::{credentials, dev, devices, limits, rootfs};
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
 const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
@@ -245,6 +245,10 @@ impl Setup {
                 return dev::make(at, what.devices, descriptors, Some(shm), tty);
             }
             MountSource::Cgroup2 => return Ok(()),
+            MountSource::Credentials(list) => {
+                let owner = |id| userns::outside(self.map.as_ref(), id);
+                credentials::make(list, owner(what.owner.0)?, owner(what.owner.1)?, descriptors)?
+            }
         };
         // A copy of a shared mount would get what the host mounts there later.
         mount::make_private(fs.as_fd()).context(say)?;

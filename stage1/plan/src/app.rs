@@ -211,6 +211,19 @@ pub enum MountSource {
     Cgroup2,
     /// `/dev`: a tmpfs with the plan's devices, `pts`, `shm`, `mqueue`, `fd` and the usual links.
     Dev,
+    /// Files in memory that only the app's user can read, copied from descriptors; what is in them
+    /// is never swapped, and never part of a plan.
+    Credentials(Vec<Credential>),
+}
+
+/// A credential of an app (systemd.exec(5)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Name of the file.
+    pub name: String,
+    /// Name of the descriptor that its bytes are read from, from the first one on; other apps may
+    /// name it too.
+    pub descriptor: String,
 }
 
 /// A device node of the host made available in the app's `/dev`.

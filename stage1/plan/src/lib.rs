@@ -11,8 +11,9 @@ mod record;
 mod report;
 
 pub use app::{
-    AppPlan, Capabilities, Device, DeviceKind, DeviceRule, Isolator, Isolators, Kind, LimitFile,
-    Mount, MountSource, Ready, Restart, RestartRules, Rlimit, RootPlan, SeccompProgram, Socket,
+    AppPlan, Capabilities, Credential, Device, DeviceKind, DeviceRule, Isolator, Isolators, Kind,
+    LimitFile, Mount, MountSource, Ready, Restart, RestartRules, Rlimit, RootPlan, SeccompProgram,
+    Socket,
 };
 pub use record::{AppExit, Cause, ExitRecord, PodExit, RecordError, decode_records, encode_record};
 pub use report::{AppReport, REPORT_VERSION, Report};
@@ -26,6 +27,8 @@ pub const ABI: u32 = 1;
 pub mod feature {
     /// Apps are handed listening sockets.
     pub const SOCKETS: &str = "sockets";
+    /// Apps are handed credentials as files in memory.
+    pub const CREDENTIALS: &str = "credentials";
     /// Apps have overlay roots built from descriptors of layer trees.
     pub const OVERLAY: &str = "overlay";
     /// The pod shares the host's network namespace.

@@ -3,6 +3,7 @@
 mod apps;
 mod commands;
 mod confined;
+mod credentials;
 mod failed;
 mod foreground;
 mod handlers;

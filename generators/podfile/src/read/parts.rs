@@ -7,6 +7,7 @@ use crate::pod::{
     Credential, CredentialSource, Port, Protocol, RestartPolicy, Schedule, Unit, Volume, VolumeKind,
 };
 use crate::support::NOT_SUPPORTED;
+use crate::values::credential::parse_credential_source;
 use crate::values::name::{parse_path, parse_slice, parse_unit};
 use crate::values::{Base, parse_bytes, parse_calendar, parse_listen, parse_time_span};
 use std::path::PathBuf;
@@ -116,7 +117,7 @@ fn credential(name: String, section: &Section<'_>) -> Option<Credential> {
         section.report.error(section.pos, message);
         return None;
     }
-    let text = |key| section.text(key, |text: &str| Ok(text.to_owned()));
+    let text = |key| section.text(key, parse_credential_source);
     let set = || section.report.string(section.node("set")?, "set").map(str::to_owned);
     let source = text("load")
         .map(CredentialSource::Load)

@@ -4,6 +4,7 @@
 mod calendar;
 mod capability;
 mod cpu;
+pub(crate) mod credential;
 mod io;
 mod listen;
 pub(crate) mod name;
@@ -13,6 +14,7 @@ mod time;
 
 pub use capability::Capability;
 pub use cpu::{CpuQuota, CpuSet, CpuWeight};
+pub use credential::credential_places;
 pub use io::IoMax;
 pub use signal::Signal;
 pub use size::{MemorySize, Tasks};
