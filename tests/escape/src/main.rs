@@ -33,6 +33,11 @@ fn main() {
             std::thread::sleep(Duration::from_secs(60));
         },
         ["eat"] => eat(),
+        ["inotify"] => println!("{}", race::inotify_instances()),
+        ["inotify", "keep"] => {
+            println!("{}", race::inotify_instances());
+            std::thread::sleep(Duration::from_secs(3600));
+        }
         ["watch"] => watch_programs(),
         ["swap", one, other] => println!("cannot exchange: {}", race::swap(one, other)),
         ["swap-roots"] => race::swap_roots(),

@@ -52,9 +52,9 @@ fn without(attempt: &Attempt) -> String {
 const INTRODUCTION: &str = "# Ways out, and what stops them
 
 `tests/escape` has a program that tries {count} ways out of a pod, or up inside it. The suite runs it in
-a default pod as root and as an ordinary user, and what would be harmless also by `rocket enter`: **each
-attempt is refused**. So that none is a check that cannot fail, each is then shown to *succeed* without the protections named here, all
-of them off and everything else on. That happens in the uml bed only, which has a kernel of its own
+a default pod as root and as an ordinary user, and the same by `rocket enter`: **each attempt is refused**.
+So that none is a check that cannot fail, each is then shown to *succeed* without the protections named
+here, all of them off and everything else on. That happens in the uml bed only, which has a kernel of its own
 ([tests/README.md](../tests/README.md)).
 
 \"Outside of a pod\": what cannot be taken away from a pod, like its PID namespace, is shown with the same

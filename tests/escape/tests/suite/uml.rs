@@ -1,5 +1,7 @@
 //! In the uml bed, whose kernel is its own: everything, and each attempt's success.
 
+mod exhaustion;
+
 use crate::canaries::Canaries;
 use crate::pod::{Background, IMAGE, Results, Trial, add_image, fill, results};
 use rocket_escape::protection::Protection;
@@ -42,6 +44,14 @@ fn a_default_pod_refuses_everything_to_root_and_to_a_user() {
         refused(&format!("a default pod, as {who:?}"), &attempts, &trial.run());
     }
     canaries.unharmed(&before);
+}
+
+#[test]
+fn whoever_enters_a_pod_is_refused_everything_too() {
+    require_bed("uml");
+    let attempts: Vec<_> = all().collect();
+    let limits = "limits = { tasks-max = 64, memory-max = \"96M\", memory-swap-max = 0 }\n";
+    crate::ns::entered(&attempts, limits);
 }
 
 #[test]
