@@ -4,6 +4,9 @@ mod devices;
 mod labels;
 mod limits;
 mod userns;
+mod verbs {
+    verbs!("uml");
+}
 
 use rocket_testkit::unit::{Pod, systemctl};
 use rocket_testkit::{image, require_bed, rocket, wait_until};

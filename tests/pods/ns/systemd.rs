@@ -4,6 +4,9 @@
 mod properties;
 #[path = "steady.rs"]
 mod steady;
+mod verbs {
+    verbs!("ns");
+}
 
 use rocket_testkit::leaks::tree;
 use rocket_testkit::unit::{Pod, systemctl};
