@@ -82,7 +82,8 @@ pub fn run(paths: &Paths, args: &ExplainArgs) -> Result<ExitCode, Failure> {
 
 fn explanation(paths: &Paths, args: &ExplainArgs) -> Result<Explanation, Failure> {
     let word = args.pod.as_str();
-    if !args.instance && (word.contains('/') || word.ends_with(".toml")) {
+    if !args.instance && (word.contains('/') || word.ends_with(".toml") || word.ends_with(".json"))
+    {
         let loaded = rocket_podfile::load_file(Path::new(word))
             .map_err(|error| input::load_failure(error, word))?;
         let name = loaded.name.clone();

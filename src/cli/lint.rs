@@ -74,7 +74,7 @@ fn load(
     if let Some(template) = word.strip_suffix('@') {
         return rocket_podfile::load_with_places(dirs, &format!("{template}@{SAMPLE}"));
     }
-    if word.contains('/') || word.ends_with(".toml") {
+    if word.contains('/') || word.ends_with(".toml") || word.ends_with(".json") {
         return rocket_podfile::load_file_with_places(Path::new(word));
     }
     rocket_podfile::load_with_places(dirs, word)

@@ -139,6 +139,7 @@ impl PodFileUnit {
     fn exists(name: &PodName) -> bool {
         crate::config::paths::POD_FILES
             .iter()
-            .any(|dir| std::path::Path::new(dir).join(format!("{name}.toml")).exists())
+            .flat_map(|dir| ["toml", "json"].map(|kind| (dir, format!("{name}.{kind}"))))
+            .any(|(dir, file)| std::path::Path::new(dir).join(file).exists())
     }
 }

@@ -3,15 +3,19 @@
 
 use super::credentials;
 use super::meta::Meta;
-use rocket_plan::{AppPlan, MountSource, PodPlan};
+use super::sources::{Origin, Source};
+use rocket_plan::{AppPlan, MountSource, Network, PodPlan};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// File in the pod directory.
 pub const FILE: &str = "pod";
 const AC_VERSION: &str = "0.8.11";
 
 /// The manifest of a pod.
-pub fn reify(plan: &PodPlan, meta: &Meta) -> Value {
+///
+/// What it says can be asked for again, as a pod manifest: `state` is where kept volumes are then.
+pub fn reify(plan: &PodPlan, meta: &Meta, sources: &[Source], state: &Path) -> Value {
     let apps: Vec<Value> = plan
         .apps
         .iter()
@@ -36,7 +40,14 @@ pub fn reify(plan: &PodPlan, meta: &Meta) -> Value {
             json
         })
         .collect();
-    let mut annotations = vec![json!({ "name": "rocket/uuid", "value": plan.uuid })];
+    let network = match plan.namespaces.network {
+        Network::Host => "host",
+        Network::None => "none",
+    };
+    let mut annotations = vec![
+        json!({ "name": "rocket/network", "value": network }),
+        json!({ "name": "rocket/uuid", "value": plan.uuid }),
+    ];
     if let Some(name) = &plan.name {
         annotations.push(json!({ "name": "rocket/pod-name", "value": name }));
     }
@@ -47,7 +58,7 @@ pub fn reify(plan: &PodPlan, meta: &Meta) -> Value {
         "acVersion": AC_VERSION,
         "acKind": "PodManifest",
         "apps": apps,
-        "volumes": volumes(plan),
+        "volumes": volumes(plan, sources, state),
         "isolators": [],
         "annotations": annotations,
         "ports": [],
@@ -81,22 +92,37 @@ fn app_section(app: &AppPlan) -> Value {
     })
 }
 
-/// Volumes as `(name, target, read-only, volume)`; the kernel's own mounts are not in a manifest.
-fn volume_of(source: &MountSource) -> Option<(String, Value)> {
+/// Name of the volume that a mount is; the kernel's own mounts are not in a manifest.
+fn volume_of(source: &MountSource) -> Option<&str> {
     match source {
-        MountSource::Descriptor(name) => {
-            let name = name.strip_prefix("volume:")?.split(':').nth(1)?.to_owned();
-            let volume = json!({ "name": name, "kind": "host", "readOnly": false });
-            Some((name, volume))
+        // `volume:APP:NAME:…`
+        MountSource::Descriptor(name) => name.strip_prefix("volume:")?.split(':').nth(1),
+        MountSource::SharedTmpfs { name, .. } => name.strip_prefix("volume-"),
+        _ => None,
+    }
+}
+
+/// The volume itself.
+fn volume(name: &str, mount: &MountSource, sources: &[Source], state: &Path) -> Value {
+    let source = match mount {
+        MountSource::SharedTmpfs { mode, uid, gid, .. } => {
+            let mode = format!("{mode:04o}");
+            return json!({ "name": name, "kind": "empty", "mode": mode, "uid": uid, "gid": gid });
         }
-        MountSource::SharedTmpfs { name, mode, uid, gid, .. } => {
-            let name = name.strip_prefix("volume-")?.to_owned();
-            let volume = json!({
-                "name": name, "kind": "empty", "mode": format!("{mode:04o}"), "uid": uid, "gid": gid,
-            });
-            Some((name, volume))
+        MountSource::Descriptor(descriptor) => {
+            sources.iter().find(|source| source.name == *descriptor)
         }
         _ => None,
+    };
+    let host = |path: &Path, recursive: bool| {
+        json!({
+            "name": name, "kind": "host", "source": path, "recursive": recursive, "readOnly": false,
+        })
+    };
+    match source.map(|source| (&source.origin, source.recursive)) {
+        Some((Origin::Host(path), recursive)) => host(path, recursive),
+        Some((Origin::State(below), _)) => host(&state.join(below), true),
+        Some((Origin::Pod(_), _)) | None => json!({ "name": name, "kind": "empty" }),
     }
 }
 
@@ -104,19 +130,19 @@ fn volume_mounts(app: &AppPlan) -> Vec<Value> {
     app.mounts
         .iter()
         .filter_map(|mount| {
-            let (name, _) = volume_of(&mount.source)?;
+            let name = volume_of(&mount.source)?;
             Some(json!({ "volume": name, "path": mount.target }))
         })
         .collect()
 }
 
-fn volumes(plan: &PodPlan) -> Vec<Value> {
-    let mut seen: Vec<(String, Value)> = Vec::new();
-    for (name, volume) in
-        plan.apps.iter().flat_map(|app| &app.mounts).filter_map(|mount| volume_of(&mount.source))
-    {
-        if seen.iter().all(|(known, _)| *known != name) {
-            seen.push((name, volume));
+fn volumes(plan: &PodPlan, sources: &[Source], state: &Path) -> Vec<Value> {
+    let mut seen: Vec<(&str, Value)> = Vec::new();
+    for mount in plan.apps.iter().flat_map(|app| &app.mounts) {
+        if let Some(name) = volume_of(&mount.source)
+            && seen.iter().all(|(known, _)| *known != name)
+        {
+            seen.push((name, volume(name, &mount.source, sources, state)));
         }
     }
     seen.into_iter().map(|(_, volume)| volume).collect()

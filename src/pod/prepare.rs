@@ -275,7 +275,8 @@ fn fill(
     }
     mkdir(&dir.join(directory::MOUNT_POINT), 0o700)?;
     etc::write(dir, &output.etc)?;
-    meta::write(&dir.join(manifest::FILE), &manifest::reify(&output.plan, &meta))?;
+    let reified = manifest::reify(&output.plan, &meta, &output.sources, paths.state());
+    meta::write(&dir.join(manifest::FILE), &reified)?;
     meta::write(&dir.join(sources::FILE), &output.sources)?;
     meta::write(&dir.join(directory::PLAN), &output.plan)?;
     credentials::write(dir, request.pod, request.pod_file.as_ref())?;

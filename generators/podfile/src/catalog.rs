@@ -48,6 +48,8 @@ impl<'a> Catalog<'a> {
                     pods.entry(stem.to_owned()).or_default().drop_ins |= bit(index);
                 } else if let Some(stem) = name.strip_suffix(".toml") {
                     pods.entry(stem.to_owned()).or_default().files |= bit(index);
+                } else if let Some(stem) = name.strip_suffix(".json").filter(|stem| is_name(stem)) {
+                    pods.entry(stem.to_owned()).or_default().files |= bit(index);
                 }
             }
         }

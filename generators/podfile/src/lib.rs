@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod appc;
 mod catalog;
 mod diagnostic;
 mod grammar;
+mod json;
 mod limits;
 mod merge;
 mod names;

@@ -61,7 +61,7 @@ impl fmt::Display for LoadError {
         match self {
             Self::BadName(name) => write!(f, "{name:?} is not a pod's name"),
             Self::NotFound { name, dirs } => {
-                write!(f, "there is no pod file {name}.toml in ")?;
+                write!(f, "there is no pod file {name}.toml or {name}.json in ")?;
                 for (index, dir) in dirs.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
                     write!(f, "{comma}{}", dir.display())?;
@@ -135,14 +135,24 @@ fn collect(dirs: &[PathBuf], drop_in_dirs: &[PathBuf], name: &str) -> Result<Mer
     let instance = parse_instance(name).ok_or_else(|| LoadError::BadName(name.to_owned()))?;
     let at = if instance.instance.is_some() { "@" } else { "" };
     let file_name = format!("{}{at}.toml", instance.name);
+    // A manifest is no template: it has no word for the instance.
+    let manifest = instance.instance.is_none().then(|| format!("{}.json", instance.name));
     let mut merge = Merge { instance: instance.instance.map(str::to_owned), ..Merge::default() };
     for dir in dirs {
-        let path = dir.join(&file_name);
-        match read_source(&path)? {
-            None => continue,
-            Some(Found::Mask) => return Err(LoadError::Masked(path)),
-            Some(Found::Text(text)) => {
-                merge.add(&file_name, path, text);
+        let mut found = None;
+        for file_name in std::iter::once(&file_name).chain(&manifest) {
+            let path = dir.join(file_name);
+            let Some(source) = read_source(&path)? else { continue };
+            if found.is_some() {
+                return Err(both(path));
+            }
+            found = Some((file_name, path, source));
+        }
+        match found {
+            None => {}
+            Some((_, path, Found::Mask)) => return Err(LoadError::Masked(path)),
+            Some((file_name, path, Found::Text(text))) => {
+                merge.add(file_name, path, text);
                 break;
             }
         }
@@ -165,6 +175,14 @@ fn collect(dirs: &[PathBuf], drop_in_dirs: &[PathBuf], name: &str) -> Result<Mer
         }
     }
     Ok(merge)
+}
+
+/// Two files of one directory for one pod: nothing says which one is meant.
+fn both(file: PathBuf) -> LoadError {
+    let message =
+        "there is a .toml of this pod beside this file, and only one can be meant".to_owned();
+    let hint = Some("remove one of them".to_owned());
+    LoadError::Invalid(vec![Diagnostic { file, line: 1, column: 1, message, hint }])
 }
 
 /// Reads one pod file that lies anywhere, without drop-ins.
@@ -193,6 +211,7 @@ fn collect_file(path: &Path) -> Result<(Merge, Option<String>), LoadError> {
         let problem = Diagnostic { file: path.to_owned(), line: 1, column: 1, message, hint };
         return Err(LoadError::Invalid(vec![problem]));
     }
+    let stem = stem.or_else(|| file_name.strip_suffix(".json"));
     let name = stem.filter(|name| is_name(name)).map(str::to_owned);
     let mut merge = Merge::default();
     merge.add(&file_name, path.to_owned(), text);
@@ -204,9 +223,11 @@ pub fn list(dirs: &[PathBuf]) -> Result<Vec<String>, LoadError> {
     let catalog = Catalog::scan(dirs)?;
     let mut names = catalog.names();
     names.retain(|name| {
-        let file = format!("{name}.toml");
-        let first =
-            dirs.iter().map(|dir| dir.join(&file)).find(|path| path.symlink_metadata().is_ok());
+        let files = [format!("{name}.toml"), format!("{name}.json")];
+        let first = dirs
+            .iter()
+            .flat_map(|dir| files.iter().map(|file| dir.join(file)))
+            .find(|path| path.symlink_metadata().is_ok());
         first.is_none_or(|path| !is_mask(&path))
     });
     Ok(names.into_iter().map(str::to_owned).collect())
@@ -276,6 +297,10 @@ fn merged_tree(
         match (tree::parse(sources.text(file), file), &mut tree) {
             (Err(found), _) => problems.extend(found),
             (Ok(first), None) => tree = Some(first),
+            (Ok(drop_in), Some(_)) if tree::is_json(sources.text(file)) => {
+                let message = "a drop-in is TOML, not a pod manifest".to_owned();
+                problems.push(Problem { pos: drop_in.pos, message, hint: None });
+            }
             (Ok(drop_in), Some(Node { value: Value::Table(base), .. })) => {
                 if let Value::Table(drop_in) = drop_in.value {
                     merge::merge(base, drop_in, &mut problems);

@@ -1,6 +1,8 @@
 //! The parse tree of one or more files: plain values that know where they were written.
 
+use crate::appc;
 use crate::diagnostic::Diagnostic;
+use crate::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -128,18 +130,20 @@ impl Table {
     }
 }
 
+/// Whether a file is a pod manifest in JSON: no pod file in TOML begins that way.
+pub(crate) fn is_json(text: &str) -> bool {
+    text.trim_start_matches('\u{feff}').trim_start().starts_with('{')
+}
+
 /// Parses file number `file`. Syntax errors are all reported; then there is no tree.
 pub(crate) fn parse(text: &str, file: usize) -> Result<Node, Vec<Problem>> {
     let at = |offset| Pos { file, offset };
     // What an editor may put in front and TOML does not speak of.
     let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
     let skipped = text.len() - bare.len();
-    if bare.trim_start().starts_with('{') {
-        return Err(vec![Problem {
-            pos: at(0),
-            message: "a pod manifest in JSON is not supported by this release".to_owned(),
-            hint: Some("write a pod file in TOML".to_owned()),
-        }]);
+    if is_json(bare) {
+        let manifest = json::parse(bare, file, skipped).map_err(|problem| vec![problem])?;
+        return appc::pod_file(&manifest);
     }
     let (table, errors) = DeTable::parse_recoverable(bare);
     if errors.is_empty() {

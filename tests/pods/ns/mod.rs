@@ -9,6 +9,7 @@ mod foreground;
 mod handlers;
 mod leaks;
 mod life;
+mod manifests;
 mod syscalls;
 mod systemd;
 mod terminal;
