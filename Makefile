@@ -16,6 +16,7 @@ STATIC := $(TARGET)/static/$(TRIPLE)/$(PROFILE)
 systemd_dir = $(patsubst /lib/%,/usr/lib/%,$(or $(shell pkg-config --variable=$(1) systemd 2>/dev/null),$(2)))
 UNITDIR      = $(call systemd_dir,systemdsystemunitdir,$(PREFIX)/lib/systemd/system)
 PRESETDIR    = $(call systemd_dir,systemdsystempresetdir,$(PREFIX)/lib/systemd/system-preset)
+USERGENERATORDIR = $(call systemd_dir,systemdusergeneratordir,$(PREFIX)/lib/systemd/user-generators)
 GENERATORDIR = $(call systemd_dir,systemdsystemgeneratordir,$(PREFIX)/lib/systemd/system-generators)
 TMPFILESDIR  = $(call systemd_dir,tmpfilesdir,$(PREFIX)/lib/tmpfiles.d)
 STAGE1DIR    = $(PREFIX)/lib/rocket/stage1
@@ -72,6 +73,8 @@ install_files = $(if $(1),install -d "$(DESTDIR)$(2)" && $(INSTALL_DATA) $(1) "$
 install: build install-units ## Install below DESTDIR and PREFIX (/usr)
 	install -D -m 755 $(OUT)/rocket "$(DESTDIR)$(PREFIX)/bin/rocket"
 	install -D -m 755 $(OUT)/rocket-generator "$(DESTDIR)$(GENERATORDIR)/rocket-generator"
+	install -d "$(DESTDIR)$(USERGENERATORDIR)"
+	ln -sfn "$(GENERATORDIR)/rocket-generator" "$(DESTDIR)$(USERGENERATORDIR)/rocket-generator"
 	install -D -m 755 $(STATIC)/rocket-init "$(DESTDIR)$(STAGE1DIR)/ns/init"
 	$(call install_files,$(wildcard stage1/init/stage1.toml),$(STAGE1DIR)/ns)
 	$(call install_files,$(wildcard packaging/tmpfiles.d/*.conf),$(TMPFILESDIR))

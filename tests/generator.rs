@@ -392,6 +392,41 @@ mod ns {
             // A loaded machine is slow; what must not happen is anything that is not linear.
             assert!(alone < Duration::from_secs(2), "{alone:?}");
         }
+
+        #[test]
+        fn units_of_users_pods_are_right_and_their_start_says_why_not() {
+            require_bed("ns");
+            let link =
+                fs::canonicalize("/usr/lib/systemd/user-generators/rocket-generator").unwrap();
+            assert_eq!(link, fs::canonicalize(GENERATOR).unwrap());
+            let dir = tempfile::tempdir().unwrap();
+            let (pods, out) = (dir.path().join("rocket/pods"), dir.path().join("out"));
+            fs::create_dir_all(&pods).unwrap();
+            fs::create_dir(&out).unwrap();
+            fs::write(pods.join("mine.toml"), RIGHT).unwrap();
+            let status = Command::new("/usr/lib/systemd/user-generators/rocket-generator")
+                .env("XDG_CONFIG_HOME", dir.path())
+                .env("SYSTEMD_SCOPE", "user")
+                .args([&out, &out, &out])
+                .status()
+                .unwrap();
+            assert!(status.success());
+            let unit = out.join("rocket@mine.service");
+            let runtime = format!("XDG_RUNTIME_DIR={}", dir.path().display());
+            let verify =
+                ["systemd-analyze", "--user", "--man=no", "verify", unit.to_str().unwrap()];
+            let (fine, text) = run("env", &[&[runtime.as_str()], &verify[..]].concat());
+            assert!(fine, "{text}");
+            // Under the manager that this bed has: a unit is a unit.
+            fs::copy(&unit, "/run/systemd/system/users-pod.service").unwrap();
+            systemctl(&["daemon-reload"]);
+            let (started, _) = run("systemctl", &["start", "users-pod.service"]);
+            let (_, status) = run("systemctl", &["status", "users-pod.service"]);
+            fs::remove_file("/run/systemd/system/users-pod.service").unwrap();
+            run("systemctl", &["reset-failed", "users-pod.service"]);
+            systemctl(&["daemon-reload"]);
+            assert!(!started && status.contains("pods of users are not supported"), "{status}");
+        }
     }
 }
 

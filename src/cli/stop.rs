@@ -112,8 +112,10 @@ fn file_name(name: &PodName) -> String {
 
 /// Whether a pod file has this name.
 pub fn has_pod_file(name: &PodName) -> bool {
-    let file = file_name(name);
-    POD_FILES.iter().any(|dir| Path::new(dir).join(&file).exists())
+    // A pod manifest is never a template.
+    let manifest = name.instance().is_none().then(|| format!("{name}.json"));
+    let files: Vec<String> = std::iter::once(file_name(name)).chain(manifest).collect();
+    POD_FILES.iter().any(|dir| files.iter().any(|file| Path::new(dir).join(file).exists()))
 }
 
 /// Lets the generator know of an instance of a template that nobody has enabled or named: by a

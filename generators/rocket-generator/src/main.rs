@@ -13,6 +13,7 @@ mod output;
 mod rate_limit;
 mod triggers;
 mod unit_text;
+mod user;
 
 use output::Output;
 use rate_limit::DropIns;
@@ -42,9 +43,11 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((mode, messages)) if mode == "--fail" => fail::fail(messages),
         Some((normal, _)) => {
-            // Pods of users have no generator yet.
-            if env::var_os("SYSTEMD_SCOPE").as_deref() != Some(OsStr::new("user")) {
-                generate(&search_path(), Path::new(normal));
+            let normal = Path::new(normal);
+            if env::var_os("SYSTEMD_SCOPE").as_deref() == Some(OsStr::new("user")) {
+                user::generate(&search_path(user::search_path), normal, &this_program());
+            } else {
+                generate(&search_path(|| POD_FILES.iter().map(PathBuf::from).collect()), normal);
             }
             ExitCode::SUCCESS
         }
@@ -55,16 +58,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn search_path() -> Vec<PathBuf> {
+fn this_program() -> PathBuf {
+    env::current_exe().unwrap_or_else(|_| PathBuf::from(INSTALLED))
+}
+
+fn search_path(usual: impl FnOnce() -> Vec<PathBuf>) -> Vec<PathBuf> {
     match env::var_os("ROCKET_POD_FILE_PATH").filter(|path| !path.is_empty()) {
         Some(path) => env::split_paths(&path).collect(),
-        None => POD_FILES.iter().map(PathBuf::from).collect(),
+        None => usual(),
     }
 }
 
 /// Writes the drop-ins of all pods that `dirs` have below `normal`.
 fn generate(dirs: &[PathBuf], normal: &Path) {
-    let generator = env::current_exe().unwrap_or_else(|_| PathBuf::from(INSTALLED));
+    let generator = this_program();
     let catalog = match Catalog::scan(dirs) {
         Ok(catalog) => catalog,
         Err(error) => return log::problem(&error.to_string()),

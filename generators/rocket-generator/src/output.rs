@@ -18,6 +18,12 @@ impl Output {
         Self { dir: dir.to_owned(), beside }
     }
 
+    /// Writes a whole unit.
+    pub fn unit(&self, unit: &str, text: &str) -> io::Result<()> {
+        fs::write(&self.beside, text)?;
+        fs::rename(&self.beside, self.dir.join(unit))
+    }
+
     /// Writes the drop-in of `unit`.
     pub fn drop_in(&self, unit: &str, text: &str) -> io::Result<()> {
         let dir = self.dir.join(format!("{unit}.d"));

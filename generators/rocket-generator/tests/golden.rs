@@ -112,15 +112,29 @@ fn nothing_makes_it_fail() {
 }
 
 #[test]
-fn users_have_no_pods_yet() {
-    let out = tempfile::tempdir().unwrap();
+fn pods_of_users_say_that_they_are_not_supported_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pods, out) = (dir.path().join("rocket/pods"), dir.path().join("out"));
+    fs::create_dir_all(&pods).unwrap();
+    fs::create_dir(&out).unwrap();
+    fs::write(pods.join("right.toml"), "network = \"none\"\n[app.a]\nimage = \"b\"\n").unwrap();
+    fs::write(pods.join("wrong.toml"), "network = \"nowhere\"\n[app.a]\nimage = \"b\"\n").unwrap();
+    fs::write(pods.join("masked.toml"), "").unwrap();
     let run = Command::new(GENERATOR)
-        .env("ROCKET_POD_FILE_PATH", golden().join("in/usr"))
+        .env("XDG_CONFIG_HOME", dir.path())
+        .env_remove("ROCKET_POD_FILE_PATH")
         .env("SYSTEMD_SCOPE", "user")
-        .arg(out.path())
+        .arg(&out)
         .output()
         .unwrap();
-    assert!(run.status.success() && tree(out.path()).is_empty());
+    assert!(run.status.success(), "{run:?}");
+    let units = tree(&out);
+    let names: Vec<&str> = units.keys().map(String::as_str).collect();
+    assert_eq!(names, ["rocket@right.service", "rocket@wrong.service"]);
+    let right = &units["rocket@right.service"];
+    assert!(right.contains("right.toml:1:1: pods of users are not supported"), "{right}");
+    assert!(right.ends_with("Type=oneshot\n") && right.contains(" --fail "), "{right}");
+    assert!(units["rocket@wrong.service"].contains("wrong.toml:1:11: "), "{units:?}");
 }
 
 #[test]
