@@ -20,11 +20,14 @@ USERGENERATORDIR = $(call systemd_dir,systemdusergeneratordir,$(PREFIX)/lib/syst
 GENERATORDIR = $(call systemd_dir,systemdsystemgeneratordir,$(PREFIX)/lib/systemd/system-generators)
 TMPFILESDIR  = $(call systemd_dir,tmpfilesdir,$(PREFIX)/lib/tmpfiles.d)
 STAGE1DIR    = $(PREFIX)/lib/rocket/stage1
+TRANSPORTDIR = $(PREFIX)/lib/rocket/transport
+SYSUSERSDIR  = $(call systemd_dir,sysusersdir,$(PREFIX)/lib/sysusers.d)
 SHARE        = $(PREFIX)/share
 
 # What names its own place elsewhere is told of another PREFIX.
 ifneq ($(PREFIX),/usr)
 export ROCKET_STAGE1_DIR := $(PREFIX)/lib/rocket/stage1
+export ROCKET_TRANSPORT_DIR := $(PREFIX)/lib/rocket/transport
 endif
 
 .PHONY: help build install install-units try test test-long bench lint setup
@@ -58,7 +61,7 @@ setup: ## Install the Debian packages and cargo tools that the other targets nee
 
 build: ## Build what is installed (PROFILE=release)
 	$(CARGO) build --locked --profile $(PROFILE) \
-	    --package rocket --package rocket-generator --package xtask
+	    --package rocket --package rocket-generator --package rocket-transport --package xtask
 	$(CARGO) build --locked --profile $(PROFILE) --package rocket-init \
 	    --target $(TRIPLE) --target-dir $(TARGET)/static \
 	    --config 'target.$(TRIPLE).rustflags=["-Ctarget-feature=+crt-static"]'
@@ -76,6 +79,10 @@ install: build install-units ## Install below DESTDIR and PREFIX (/usr)
 	install -d "$(DESTDIR)$(USERGENERATORDIR)"
 	ln -sfn "$(GENERATORDIR)/rocket-generator" "$(DESTDIR)$(USERGENERATORDIR)/rocket-generator"
 	install -D -m 755 $(STATIC)/rocket-init "$(DESTDIR)$(STAGE1DIR)/ns/init"
+	install -D -m 755 $(OUT)/rocket-transport "$(DESTDIR)$(TRANSPORTDIR)/https"
+	ln -sf https "$(DESTDIR)$(TRANSPORTDIR)/http"
+	ln -sf https "$(DESTDIR)$(TRANSPORTDIR)/docker"
+	$(call install_files,$(wildcard packaging/sysusers.d/*.conf),$(SYSUSERSDIR))
 	$(call install_files,$(wildcard stage1/init/stage1.toml),$(STAGE1DIR)/ns)
 	$(call install_files,$(wildcard packaging/tmpfiles.d/*.conf),$(TMPFILESDIR))
 	$(call install_files,$(wildcard $(OUT)/man/*.1),$(SHARE)/man/man1)

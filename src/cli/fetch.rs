@@ -2,12 +2,14 @@
 
 use crate::cli::error::Failure;
 use crate::cli::output;
-use crate::config::paths::Paths;
+use crate::config::layers::Config;
+use crate::config::paths::{self, Paths};
 use crate::image::error::ImageError;
 use crate::image::fetch::{Fetch, Reporter};
 use crate::image::local::Host;
 use crate::image::reference::{NameRef, Reference};
 use crate::image::store::Store;
+use crate::image::transport::Remote;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Arguments of `rocket fetch`.
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
-    /// What to fetch: `./FILE.aci`, `/DIR/FILE.aci`, `oci:DIR[:TAG]`.
+    /// What to fetch: `./FILE.aci`, `/DIR/FILE.aci`, `oci:DIR[:TAG]`, `docker://HOST/NAME[:TAG][@DIGEST]`.
     #[arg(required = true, value_name = "REF")]
     pub references: Vec<String>,
     /// Store it under this name instead of its own.
@@ -24,7 +26,7 @@ pub struct FetchArgs {
 }
 
 /// Runs it.
-pub fn run(paths: &Paths, args: FetchArgs) -> Result<ExitCode, Failure> {
+pub fn run(paths: &Paths, config: &Config, args: FetchArgs) -> Result<ExitCode, Failure> {
     if args.name.is_some() && args.references.len() > 1 {
         return Err(Failure::message("--name names one image, and several were asked for"));
     }
@@ -37,10 +39,19 @@ pub fn run(paths: &Paths, args: FetchArgs) -> Result<ExitCode, Failure> {
         .map_err(|e| explain(e.into()))?;
     let store = Store::open(&paths.store()).map_err(explain)?;
     let host = Host::new(paths);
+    let mut remote = Remote::new(paths::transports(), paths::config());
+    remote.timeout = config.fetch_timeout.value;
+    remote.retries = config.fetch_retries.value;
+    remote.parallel = config.fetch_parallel.value;
     let mut lines = Lines::new();
     for reference in &references {
-        let mut fetch =
-            Fetch { store: &store, host: &host, name: name.clone(), reporter: &mut lines };
+        let mut fetch = Fetch {
+            store: &store,
+            remote: &remote,
+            host: &host,
+            name: name.clone(),
+            reporter: &mut lines,
+        };
         let stored = fetch.run(reference).map_err(explain)?;
         lines.clear();
         if let Some(before) = stored.replaced {

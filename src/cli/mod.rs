@@ -29,6 +29,7 @@ pub mod world;
 
 use crate::config::layers::Config;
 use crate::config::paths::Paths;
+use crate::image::transport;
 use crate::image::unpack::{SUBCOMMAND, worker_main};
 use crate::launch::keeper;
 use crate::pod::ids::Pool;
@@ -110,9 +111,10 @@ pub fn main() -> ExitCode {
     if let Err(error) = rocket_sys::signal::reset(SIGCHLD) {
         return Failure::new(error).report();
     }
-    // The unpack worker and the terminal's keeper are this program again; they parse nothing else.
+    // The unpack worker, a transport to be and the terminal's keeper are this program again; they parse nothing else.
     match std::env::args_os().nth(1) {
         Some(arg) if arg == SUBCOMMAND => return worker_main(),
+        Some(arg) if arg == transport::SUBCOMMAND => return transport::sandbox_main(),
         Some(arg) if arg == keeper::SUBCOMMAND => return keeper::main(),
         _ => {}
     }
@@ -165,7 +167,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gc(args) => gc::gc(&paths, &config, &args),
         Command::Lint(args) => lint::run(&paths, &args),
         Command::Config(args) => Ok(config::run(&config, &args)),
-        Command::Fetch(args) => fetch::run(&paths, args),
+        Command::Fetch(args) => fetch::run(&paths, &config, args),
         Command::Image(args) => image::run(&paths, args),
         Command::Volume(args) => volume::run(&paths, args),
     }

@@ -5,7 +5,7 @@
 //! hides those of its name in earlier layers. An
 //! unknown key is an error with file, line and column; a missing file is none.
 
-use super::paths::{CONFIG, DEFAULT_STATE};
+use super::paths::{self, DEFAULT_STATE};
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,6 +67,12 @@ pub struct Config {
     pub ids_first: Setting<u32>,
     /// `ids.last`: the last one.
     pub ids_last: Setting<u32>,
+    /// `fetch.timeout`: seconds for each step of a request, and each wait in a transfer.
+    pub fetch_timeout: Setting<u64>,
+    /// `fetch.retries`: how often a request is made again that failed for a passing reason.
+    pub fetch_retries: Setting<u32>,
+    /// `fetch.parallel`: how many blobs come at once.
+    pub fetch_parallel: Setting<usize>,
     /// `gc.grace-period`: seconds that dead pods without a name stay.
     pub gc_grace_period: Setting<u64>,
     /// `gc.expire-prepared`: seconds that prepared pods stay; 0 = for ever.
@@ -82,6 +88,9 @@ impl Default for Config {
             // The range that systemd keeps for containers.
             ids_first: Setting::built_in(524_288),
             ids_last: Setting::built_in(1_879_048_191),
+            fetch_timeout: Setting::built_in(30),
+            fetch_retries: Setting::built_in(3),
+            fetch_parallel: Setting::built_in(4),
             gc_grace_period: Setting::built_in(1800),
             gc_expire_prepared: Setting::built_in(0),
             gc_keep: Setting::built_in(3),
@@ -97,7 +106,17 @@ struct File {
     #[serde(default)]
     ids: Ids,
     #[serde(default)]
+    fetch: FetchKeys,
+    #[serde(default)]
     gc: Gc,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FetchKeys {
+    timeout: Option<std::num::NonZeroU64>,
+    retries: Option<u32>,
+    parallel: Option<std::num::NonZeroUsize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,7 +149,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn load() -> Result<Self, ConfigError> {
-        Self::from_dirs(&CONFIG.map(Path::new))
+        let dirs = paths::config();
+        Self::from_dirs(&dirs.iter().map(PathBuf::as_path).collect::<Vec<_>>())
     }
 
     /// Reads the layers of `dirs`, the most important last.
@@ -168,6 +188,9 @@ impl Config {
         self.state_dir.replace(file.state_dir, path);
         self.ids_first.replace(file.ids.first, path);
         self.ids_last.replace(file.ids.last, path);
+        self.fetch_timeout.replace(file.fetch.timeout.map(u64::from), path);
+        self.fetch_retries.replace(file.fetch.retries, path);
+        self.fetch_parallel.replace(file.fetch.parallel.map(usize::from), path);
         self.gc_grace_period.replace(file.gc.grace_period, path);
         self.gc_expire_prepared.replace(file.gc.expire_prepared, path);
         self.gc_keep.replace(file.gc.keep, path);
@@ -184,6 +207,21 @@ impl Config {
             ),
             ("ids.first", self.ids_first.value.to_string(), self.ids_first.source.as_deref()),
             ("ids.last", self.ids_last.value.to_string(), self.ids_last.source.as_deref()),
+            (
+                "fetch.timeout",
+                self.fetch_timeout.value.to_string(),
+                self.fetch_timeout.source.as_deref(),
+            ),
+            (
+                "fetch.retries",
+                self.fetch_retries.value.to_string(),
+                self.fetch_retries.source.as_deref(),
+            ),
+            (
+                "fetch.parallel",
+                self.fetch_parallel.value.to_string(),
+                self.fetch_parallel.source.as_deref(),
+            ),
             (
                 "gc.grace-period",
                 self.gc_grace_period.value.to_string(),

@@ -11,6 +11,11 @@ pub const STAGE1: &str = match option_env!("ROCKET_STAGE1_DIR") {
     Some(dir) => dir,
     None => "/usr/lib/rocket/stage1",
 };
+/// Where transports are installed; `ROCKET_TRANSPORT_DIR` at run time wins over it.
+pub const TRANSPORTS: &str = match option_env!("ROCKET_TRANSPORT_DIR") {
+    Some(dir) => dir,
+    None => "/usr/lib/rocket/transport",
+};
 /// Directories of the configuration, the most important last.
 pub const CONFIG: [&str; 3] = ["/usr/lib/rocket", "/run/rocket", "/etc/rocket"];
 /// Search path of pod files, most important first.
@@ -20,6 +25,20 @@ pub const RUNTIME_POD_FILES: &str = "/run/rocket/pods";
 
 /// The host's identity, which local evidence is bound to.
 pub const MACHINE_ID: &str = "/etc/machine-id";
+
+/// The directory of the transports.
+pub fn transports() -> PathBuf {
+    std::env::var_os("ROCKET_TRANSPORT_DIR").map_or_else(|| TRANSPORTS.into(), PathBuf::from)
+}
+
+/// The directories of the configuration, the most important last: `ROCKET_CONFIG_DIR` alone, if it is
+/// set.
+pub fn config() -> Vec<PathBuf> {
+    match std::env::var_os("ROCKET_CONFIG_DIR") {
+        Some(dir) => vec![dir.into()],
+        None => CONFIG.iter().map(PathBuf::from).collect(),
+    }
+}
 
 /// The directories of one state root.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -189,12 +189,17 @@ impl Hasher {
         }
     }
 
-    /// The digest of everything added.
-    pub fn finish(self) -> Digest {
-        let algo = match self {
+    /// The algorithm.
+    pub fn algo(&self) -> Algo {
+        match self {
             Self::Sha256(_) => Algo::Sha256,
             Self::Sha512(_) => Algo::Sha512,
-        };
+        }
+    }
+
+    /// The digest of everything added.
+    pub fn finish(self) -> Digest {
+        let algo = self.algo();
         Digest { algo, hex: hex(&self.finish_bytes()) }
     }
 

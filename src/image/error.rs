@@ -45,6 +45,16 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+    /// What is elsewhere cannot be had.
+    #[error("{subject}: {problem}")]
+    Remote {
+        /// What was asked for.
+        subject: String,
+        /// Why.
+        problem: String,
+        /// What would help.
+        hint: Option<String>,
+    },
     /// An image or an archive is not what it should be.
     #[error("{subject}: {problem}")]
     Bad {
@@ -74,6 +84,10 @@ impl ImageError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Reference(error) => Some(error.hint().to_owned()),
+            Self::Remote { hint, .. } => hint.clone(),
+            Self::NotFound(wanted) if wanted.contains("://") => {
+                Some(format!("bring it in first: rocket fetch {wanted}"))
+            }
             Self::NotFound(wanted) => Some(format!(
                 "bring it in first: rocket fetch FILE.aci or oci:DIR[:TAG]; rocket image list shows what is there (wanted: {wanted})"
             )),

@@ -13,6 +13,7 @@ pub mod pack;
 pub mod reference;
 pub mod store;
 pub mod time;
+pub mod transport;
 pub mod tree;
 pub mod unpack;
 pub mod view;

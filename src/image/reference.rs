@@ -1,5 +1,9 @@
 //! What a person writes to mean an image. Pure text in, a typed wish out.
 
+mod docker;
+
+pub use docker::DockerRef;
+
 use crate::image::digest::{Digest, DigestPrefix};
 use crate::image::name::{AcIdentifier, NameError};
 use std::collections::BTreeMap;
@@ -23,6 +27,8 @@ pub enum Reference {
         /// The tag inside it; may be left out when the layout holds one image.
         tag: Option<String>,
     },
+    /// An image in a registry: `docker://HOST/REPOSITORY[:TAG][@DIGEST]`.
+    Docker(DockerRef),
 }
 
 /// A name, labels that must match, and perhaps the digest it must have.
@@ -49,6 +55,14 @@ pub enum ReferenceError {
         reference: String,
         /// The scheme's name.
         scheme: &'static str,
+    },
+    /// Not the address of an image in a registry.
+    #[error("{reference} means no image of a registry: {problem}")]
+    Docker {
+        /// What was asked for.
+        reference: String,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// A registry's host and port look like a name with a version.
     #[error("{0} looks like a registry address, not an image name")]
@@ -89,19 +103,19 @@ impl ReferenceError {
             Self::Scheme { .. } => {
                 "copy it to disk first, for example: skopeo copy docker://… oci:DIR:TAG, then: rocket fetch oci:DIR:TAG"
             }
-            Self::Registry(_) => {
-                "images of a registry are written docker://HOST:PORT/NAME (not supported by this release)"
+            Self::Registry(_) => "images of a registry are written docker://HOST:PORT/NAME[:TAG]",
+            Self::Docker { .. } => {
+                "it looks like docker://registry.example/team/app:1.0, or docker://nginx for Docker Hub"
             }
             Self::ShortDigest(_) => "rocket image list shows the digests",
             _ => {
-                "a reference is NAME[:VERSION], a digest, ./FILE.aci, /DIR/FILE.aci or oci:DIR[:TAG]"
+                "a reference is NAME[:VERSION], a digest, ./FILE.aci, /DIR/FILE.aci, oci:DIR[:TAG] or docker://HOST/NAME[:TAG]"
             }
         }
     }
 }
 
-const LATER: [(&str, &str); 8] = [
-    ("docker://", "docker://"),
+const LATER: [(&str, &str); 7] = [
     ("https://", "https://"),
     ("http://", "http://"),
     ("oci-archive:", "oci-archive:"),
@@ -123,6 +137,10 @@ impl FromStr for Reference {
         }
         if let Some((_, scheme)) = LATER.iter().find(|(prefix, _)| text.starts_with(prefix)) {
             return Err(ReferenceError::Scheme { reference: text.to_owned(), scheme });
+        }
+        if let Some(rest) = text.strip_prefix("docker://") {
+            let bad = |problem| ReferenceError::Docker { reference: text.to_owned(), problem };
+            return DockerRef::parse(rest).map(Self::Docker).map_err(bad);
         }
         if let Some(rest) = text.strip_prefix("oci:") {
             return oci_dir(rest);
@@ -219,6 +237,7 @@ impl fmt::Display for Reference {
             Self::AciFile(path) => path.display().fmt(f),
             Self::OciDir { dir, tag: Some(tag) } => write!(f, "oci:{}:{tag}", dir.display()),
             Self::OciDir { dir, tag: None } => write!(f, "oci:{}", dir.display()),
+            Self::Docker(image) => image.fmt(f),
         }
     }
 }
@@ -254,6 +273,7 @@ mod tests {
             let error = parse(&format!("{scheme}x"));
             assert!(matches!(error, Err(ReferenceError::Scheme { .. })), "{scheme}");
         }
+        assert!(matches!(parse("docker://h/a:b:c"), Err(ReferenceError::Docker { .. })));
         assert!(matches!(parse("host:5000/x"), Err(ReferenceError::Registry(_))));
         assert!(matches!(parse("sha256-0123"), Err(ReferenceError::ShortDigest(_))));
         assert!(matches!(parse("Upper/case"), Err(ReferenceError::Name { .. })));

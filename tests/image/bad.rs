@@ -305,7 +305,7 @@ fn bad_layouts_are_refused_by_cause() {
 fn references_that_are_not_supported_are_named() {
     let (host, before) = host();
     for (reference, why) in [
-        ("docker://nginx", "docker:// references are not supported"),
+        ("docker://host/Nginx", "means no image of a registry"),
         ("https://example.com/a.aci", "https:// references are not supported"),
         ("oci-archive:a.tar", "oci-archive: references are not supported"),
         ("localhost:5000/x", "docker://HOST:PORT/NAME"),

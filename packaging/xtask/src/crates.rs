@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("rocket-init", &["rocket-sys", "rocket-plan"]),
     ("rocket-podfile", &[]),
     ("rocket-generator", &["rocket-podfile"]),
+    ("rocket-transport", &["rocket-sys"]),
     ("rocket", &["rocket-sys", "rocket-plan", "rocket-podfile"]),
     ("xtask", &["rocket"]),
 ];
@@ -23,6 +24,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("rocket-init", &["zbus", "tokio", "tar", "zstd", "flate2", "clap", "anyhow", "toml"]),
     // Runs at boot before D-Bus; reads pod files and nothing else.
     ("rocket-generator", &["zbus", "tokio", "tar", "zstd", "flate2", "rustix", "nix", "clap"]),
+    // Speaks to servers: what it hears is unpacked and judged elsewhere.
+    ("rocket-transport", &["rocket-plan", "tar", "zstd", "flate2", "zbus", "tokio", "clap"]),
+    // Fetches through a transport, never itself.
+    ("rocket", &["ureq", "rustls", "tokio"]),
     // The contract between stage0 and stage1: data only.
     ("rocket-plan", &["rustix", "libc", "nix", "serde_json"]),
 ];

@@ -40,7 +40,7 @@ pub struct Seen {
 /// Reads every Rust file of the repository.
 pub fn check(root: &Path) -> Result<Seen> {
     let mut seen = Seen::default();
-    for top in ["src", "stage1", "generators", "packaging", "tests"] {
+    for top in ["src", "stage1", "generators", "transports", "packaging", "tests"] {
         for file in rust_files(&root.join(top))? {
             let text =
                 fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;

@@ -3,6 +3,7 @@
 mod aci;
 mod ahead;
 mod oci;
+mod registry;
 
 pub(crate) use ahead::Watch;
 
@@ -12,6 +13,7 @@ use crate::image::local::Host;
 use crate::image::manifest::ImageManifest;
 use crate::image::reference::{NameRef, Reference};
 use crate::image::store::{Fetched, ImageId, Store, Stored, TempDir, Verified};
+use crate::image::transport::Remote;
 use crate::image::unpack::Report;
 use std::fs::File;
 use std::path::Path;
@@ -28,6 +30,8 @@ pub trait Reporter {
 pub struct Fetch<'a> {
     /// Where to.
     pub store: &'a Store,
+    /// How what is elsewhere is reached.
+    pub remote: &'a Remote,
     /// Who vouches.
     pub host: &'a Host,
     /// The name to store it under, instead of its own.
@@ -42,6 +46,7 @@ impl Fetch<'_> {
         match reference {
             Reference::AciFile(path) => self.aci(path),
             Reference::OciDir { dir, tag } => self.oci_dir(dir, tag.as_deref()),
+            Reference::Docker(image) => self.docker(image),
             Reference::Name(_) | Reference::Digest(_) => {
                 // Names are found by discovery, which this release does not have.
                 let id = self.store.resolve(reference)?;

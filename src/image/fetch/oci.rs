@@ -92,7 +92,7 @@ impl Fetch<'_> {
     }
 
     /// Whether the store has all of an image.
-    fn complete(&self, digest: &Digest) -> bool {
+    pub(super) fn complete(&self, digest: &Digest) -> bool {
         let image = self.store.image(&ImageId::new(digest.clone()));
         image.is_ok_and(|image| {
             image.format == Format::Oci

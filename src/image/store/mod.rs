@@ -176,6 +176,11 @@ impl Store {
         self.dir.join("blobs").join(digest.algo().name()).join(digest.hex())
     }
 
+    /// Where blobs are kept that came in part.
+    pub(crate) fn partial(&self) -> PathBuf {
+        self.tmp().join(temp::PARTIAL)
+    }
+
     fn image_dir(&self, id: &ImageId) -> PathBuf {
         self.dir.join("images").join(id.to_string())
     }
@@ -198,6 +203,13 @@ impl Store {
             Reference::Digest(prefix) => {
                 let ids = self.ids()?.into_iter().filter(|id| prefix.matches(id.digest()));
                 one(prefix, ids.map(|id| (id.to_string(), id)).collect())
+            }
+            Reference::Docker(image) => {
+                let lost = || ImageError::NotFound(reference.to_string());
+                let (name, labels) = image.stored_as().ok_or_else(lost)?;
+                // All labels: another tag's image is another image.
+                let fits = |r: &RefRecord| r.name == name.as_str() && r.labels == labels;
+                self.refs()?.into_iter().find(fits).map(|r| r.id).ok_or_else(lost)
             }
             _ => Err(ImageError::NotFound(reference.to_string())),
         }

@@ -6,6 +6,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+/// Directory, in `tmp`, of blobs that came in part and may be completed by a later fetch.
+pub(super) const PARTIAL: &str = "partial";
+/// After so long nobody comes back for them.
+const PARTIAL_AGE: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
+
 /// A directory of one fetch; gone when dropped.
 #[derive(Debug)]
 pub struct TempDir {
@@ -119,6 +124,7 @@ pub(super) fn sweep(tmp: &Path) -> Result<(), ImageError> {
         let path = entry.map_err(|e| ImageError::io("read", tmp, e))?.path();
         let outcome = match path.extension() {
             Some(extension) if extension == "lock" => sweep_lock(&path),
+            None if path.ends_with(PARTIAL) => sweep_partial(&path),
             // Its lock is made before it and removed after it, so no lock means no maker.
             _ if !path.with_extension("lock").exists() => remove_any(&path),
             _ => Ok(()),
@@ -128,6 +134,18 @@ pub(super) fn sweep(tmp: &Path) -> Result<(), ImageError> {
                 return Err(ImageError::io("remove", path, error));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes what nobody works on and nobody came back for.
+fn sweep_partial(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let age = std::fs::metadata(&path)?.modified()?.elapsed();
+        if age.is_ok_and(|age| age > PARTIAL_AGE) && File::open(&path)?.try_lock().is_ok() {
+            std::fs::remove_file(path)?;
         }
     }
     Ok(())
@@ -173,11 +191,24 @@ mod tests {
         std::fs::create_dir_all(tmp.path().join("dead/tree")).unwrap();
         std::fs::write(tmp.path().join("dead.lock"), "").unwrap();
         std::fs::create_dir(tmp.path().join("lost")).unwrap();
+        let partial = tmp.path().join(PARTIAL);
+        std::fs::create_dir(&partial).unwrap();
+        let old = std::time::SystemTime::now() - 2 * PARTIAL_AGE;
+        for name in ["new", "old", "busy"] {
+            let file = File::create(partial.join(name)).unwrap();
+            if name != "new" {
+                file.set_modified(old).unwrap();
+            }
+        }
+        let busy = File::open(partial.join("busy")).unwrap();
+        busy.lock().unwrap();
         let alive = TempDir::new(tmp.path()).unwrap();
         let key = KeyLock::take(tmp.path(), "sha256-aa", || panic!("free")).unwrap();
         sweep(tmp.path()).unwrap();
-        assert_eq!(names(tmp.path()).len(), 3, "{:?}", names(tmp.path()));
+        assert_eq!(names(tmp.path()).len(), 4, "{:?}", names(tmp.path()));
+        assert_eq!(names(&partial), ["busy", "new"]);
         drop((alive, key));
+        std::fs::remove_dir_all(&partial).unwrap();
         assert_eq!(names(tmp.path()), Vec::<String>::new());
     }
 }

@@ -1,0 +1,14 @@
+//! Registries: Debian's own, and servers that mean ill. Everything is on loopback.
+//!
+//! Needs root (images are unpacked) and the programs docker-registry, skopeo and openssl.
+
+#![allow(clippy::unwrap_used)]
+
+mod debian;
+mod hostile;
+#[allow(dead_code)]
+#[path = "../image/kit.rs"]
+mod kit;
+mod patience;
+mod server;
+mod setup;
