@@ -1,18 +1,25 @@
 //! `rocket fetch`: bring images into the store.
 
 use crate::cli::error::Failure;
-use crate::cli::output;
+use crate::cli::progress::Progress;
 use crate::config::layers::Config;
 use crate::config::paths::{self, Paths};
 use crate::image::error::ImageError;
-use crate::image::fetch::{Fetch, Reporter};
+use crate::image::fetch::Fetch;
 use crate::image::local::Host;
 use crate::image::reference::{NameRef, Reference};
 use crate::image::store::Store;
 use crate::image::transport::Remote;
-use std::io::{IsTerminal, Write};
+use rocket_sys::signal::SignalFd;
+use rustix::event::{PollFd, PollFlags, poll};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+/// As shells say it of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 /// Arguments of `rocket fetch`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +30,22 @@ pub struct FetchArgs {
     /// Store it under this name instead of its own.
     #[arg(long, value_name = "NAME[:VERSION]")]
     pub name: Option<String>,
+    /// Say nothing but the ids of the images, and what fails.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How to tell: text, or an object a line for each event.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How a fetch tells of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Progress to stderr, ids to stdout.
+    #[default]
+    Text,
+    /// Events to stdout, one JSON object a line.
+    Json,
 }
 
 /// Runs it.
@@ -43,27 +66,50 @@ pub fn run(paths: &Paths, config: &Config, args: FetchArgs) -> Result<ExitCode, 
     remote.timeout = config.fetch_timeout.value;
     remote.retries = config.fetch_retries.value;
     remote.parallel = config.fetch_parallel.value;
-    let mut lines = Lines::new();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    heed_signals(&interrupted)?;
+    let mut progress = Progress::new(args.quiet, args.format);
     for reference in &references {
         let mut fetch = Fetch {
             store: &store,
             remote: &remote,
             host: &host,
             name: name.clone(),
-            reporter: &mut lines,
+            interrupted: &interrupted,
+            reporter: &mut progress,
         };
-        let stored = fetch.run(reference).map_err(explain)?;
-        lines.clear();
-        if let Some(before) = stored.replaced {
-            output::note(&format!(
-                "{reference}: the name now means {}; before it meant {}",
-                stored.id.digest().short(),
-                before.digest().short()
-            ));
-        }
-        output::data(&stored.id.to_string());
+        let stored = match fetch.run(reference) {
+            Err(error @ ImageError::Interrupted) => {
+                progress.clear();
+                return Err(explain(error).code(INTERRUPTED));
+            }
+            stored => stored.map_err(explain)?,
+        };
+        progress.clear();
+        progress.stored(reference, &stored);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sets `interrupted` at the first SIGINT or SIGTERM; the second one ends the program.
+fn heed_signals(interrupted: &Arc<AtomicBool>) -> Result<(), Failure> {
+    // Blocked before the first thread is started, which inherits that.
+    let signals = SignalFd::of(&[SIGINT, SIGTERM])?;
+    let interrupted = Arc::clone(interrupted);
+    std::thread::spawn(move || {
+        loop {
+            let mut fds = [PollFd::new(&signals, PollFlags::IN)];
+            // A failing poll is no reason to fail a fetch: it only cannot be ended in order.
+            if poll(&mut fds, None).is_err_and(|e| e != rustix::io::Errno::INTR) {
+                return;
+            }
+            if signals.next().ok().flatten().is_some() && interrupted.swap(true, Ordering::Relaxed)
+            {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Reads a name with labels.
@@ -82,55 +128,5 @@ pub(super) fn explain(error: ImageError) -> Failure {
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
-    }
-}
-
-/// Progress: one line that changes on a terminal, one line a piece of work elsewhere.
-struct Lines {
-    terminal: bool,
-    drawn: Option<Instant>,
-    work: String,
-}
-
-impl Lines {
-    fn new() -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { terminal, drawn: None, work: String::new() }
-    }
-
-    /// Takes the changing line away.
-    fn clear(&mut self) {
-        if self.drawn.take().is_some() && self.terminal {
-            let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
-        }
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-impl Reporter for Lines {
-    fn note(&mut self, text: &str) {
-        self.clear();
-        output::note(text);
-    }
-
-    fn progress(&mut self, what: &str, done: u64, total: u64) {
-        if !self.terminal {
-            if self.work != what {
-                what.clone_into(&mut self.work);
-                output::note(&format!("unpacking {what} ({} MB)", total / 1_000_000));
-            }
-            return;
-        }
-        if self.drawn.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {
-            return;
-        }
-        self.drawn = Some(Instant::now());
-        let percent = (done * 100).checked_div(total).unwrap_or(100).min(100);
-        let _ = write!(std::io::stderr().lock(), "\r\x1b[Kunpacking {what}: {percent} %");
     }
 }

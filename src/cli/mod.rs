@@ -18,6 +18,7 @@ pub mod lint;
 pub mod list;
 pub mod logs;
 pub mod output;
+pub mod progress;
 pub mod report;
 pub mod run;
 pub mod stop;

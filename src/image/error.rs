@@ -45,6 +45,9 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+    /// Somebody said stop.
+    #[error("interrupted")]
+    Interrupted,
     /// What is elsewhere cannot be had.
     #[error("{subject}: {problem}")]
     Remote {
@@ -85,6 +88,9 @@ impl ImageError {
         match self {
             Self::Reference(error) => Some(error.hint().to_owned()),
             Self::Remote { hint, .. } => hint.clone(),
+            Self::Interrupted => {
+                Some("the store is as it was; the next fetch goes on with what came".to_owned())
+            }
             Self::NotFound(wanted) if wanted.contains("://") => {
                 Some(format!("bring it in first: rocket fetch {wanted}"))
             }

@@ -2,8 +2,10 @@
 
 use crate::server::{Body, Reply, Server};
 use crate::setup::{Client, Image, serve};
+use rocket_testkit::wait_until;
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 #[test]
 fn a_tag_is_fetched_once_and_then_only_asked_for() {
@@ -140,4 +142,70 @@ fn mirrors_come_first_and_are_passed_over_when_they_fail() {
     let done = second.rocket(&["fetch", &reference]).ok();
     assert!(done.stderr.contains("the mirror is passed over"), "{}", done.stderr);
     assert!(server.count(&image.layer(0)) == 1 && lying.count(&image.layer(0)) == 1);
+}
+
+#[test]
+fn ctrl_c_leaves_the_store_as_it_was_and_the_next_fetch_goes_on() {
+    let image = Image::new(500_000);
+    let (large, blob) = (image.layer(0), image.layers[0].clone());
+    let half = blob.len() / 2;
+    let (cut, slow) = (large.clone(), Arc::new(AtomicBool::new(true)));
+    let still = Arc::clone(&slow);
+    let (server, client, reference) = serve(&image, move |asked| {
+        let held = asked.path.ends_with(&cut) && still.load(Ordering::Relaxed);
+        let body = Body::Hold(blob.len() as u64, blob[..half].to_vec());
+        held.then(|| Reply::body(body))
+    });
+    client.config("rocket.toml", "[fetch]\ntimeout = 300\n");
+    let fetch = client.command(&["fetch", &reference]).start();
+    let partial = client.partial(&large);
+    wait_until("half of the layer is here", 60, || {
+        fs::metadata(&partial).is_ok_and(|found| found.len() >= half as u64)
+    });
+    fetch.signal(rustix::process::Signal::INT);
+    let done = fetch.wait();
+    assert_eq!(done.code(), 130, "{}", done.stderr);
+    assert!(done.stderr.contains("interrupted"), "{}", done.stderr);
+    assert_eq!(client.stored(), [] as [String; 0]);
+    let left: Vec<_> = fs::read_dir(client.host.store().join("tmp"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["partial"]);
+    slow.store(false, Ordering::Relaxed);
+    client.rocket(&["fetch", &reference]).ok();
+    let last = server.asked().into_iter().rfind(|asked| asked.path.ends_with(&large)).unwrap();
+    let from = last.header("range").and_then(|range| range.strip_prefix("bytes=")).unwrap();
+    assert!(from.trim_end_matches('-').parse::<usize>().unwrap() >= half, "{from}");
+}
+
+#[test]
+fn a_fetch_tells_as_it_was_asked_to() {
+    let image = Image::new(100_000);
+    let fetch = |options: &[&str]| {
+        let (_server, client, reference) = serve(&image, |_| None);
+        let mut args = vec!["fetch"];
+        args.extend(options);
+        args.push(&reference);
+        client.rocket(&args).ok()
+    };
+    let plain = fetch(&[]);
+    assert!(plain.stderr.contains("layer 1/2 ("), "{}", plain.stderr);
+    assert!(!plain.stderr.contains('\r'), "{:?}", plain.stderr);
+    let quiet = fetch(&["--quiet"]);
+    assert_eq!(quiet.stderr, "");
+    assert_eq!(quiet.stdout, plain.stdout);
+    let json = fetch(&["--format=json"]);
+    assert_eq!(json.stderr, "");
+    let events: Vec<serde_json::Value> =
+        json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.last().unwrap()["id"], plain.stdout.trim());
+    for layer in [1, 2] {
+        let whole = |event: &serde_json::Value| {
+            event["event"] == "transfer"
+                && event["layer"] == layer
+                && event["done"] == event["total"]
+        };
+        assert!(events.iter().any(whole), "layer {layer}: {}", json.stdout);
+    }
 }

@@ -37,6 +37,8 @@ pub enum Body {
     Endless,
     /// These bytes, then a zero now and then.
     Drip(u64, Vec<u8>),
+    /// These bytes, and then silence.
+    Hold(u64, Vec<u8>),
     /// Instead of an answer: these bytes.
     Raw(Vec<u8>),
     /// Instead of an answer: a letter of a header now and then.
@@ -177,6 +179,12 @@ fn serve(
             stream.write_all(head.as_bytes())?;
             stream.write_all(&bytes)?;
             drip(&mut stream, &[0])
+        }
+        Body::Hold(length, bytes) => {
+            head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+            stream.write_all(head.as_bytes())?;
+            stream.write_all(&bytes)?;
+            drip(&mut stream, &[])
         }
         Body::Raw(bytes) => stream.write_all(&bytes),
         Body::DripHeaders => {

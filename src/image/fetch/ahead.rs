@@ -15,6 +15,9 @@ use std::thread::{Scope, ScopedJoinHandle};
 /// After so many bytes more the disk gets to work. Small images are left to the one sync at the end.
 const STEP: u64 = 32 << 20;
 
+/// How often somebody who waits is told how far it is.
+const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Writing back while more is written, so that the sync at the end, which alone decides whether an
 /// image is stored, finds little to wait for. It runs in a thread of its own.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ impl Flushing<'_> {
 pub(crate) struct Watch<'a> {
     /// Nobody wants it any more.
     pub stop: &'a AtomicBool,
+    /// Nobody wants anything any more.
+    pub interrupted: &'a AtomicBool,
     /// Is told of what is about to be written.
     pub flush: &'a Flush,
     /// Is told how much of the blob is there.
@@ -75,7 +80,7 @@ pub(crate) struct Watch<'a> {
 impl Watch<'_> {
     /// Whether it is to stop, as an error.
     pub fn check(&self) -> io::Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.stop.load(Ordering::Relaxed) || self.interrupted.load(Ordering::Relaxed) {
             return Err(io::Error::other("the fetch has ended"));
         }
         Ok(())
@@ -175,8 +180,8 @@ impl<'a> Ahead<'a> {
         Self { shared, stop, next: std::cell::Cell::new(0) }
     }
 
-    /// The next one, in the order of the orders.
-    pub fn next(&self) -> Copied {
+    /// The next one, in the order of the orders. Meanwhile `tick` is called every now and then.
+    pub fn next(&self, tick: &mut dyn FnMut()) -> Copied {
         let place = self.next.replace(self.next.get() + 1);
         let mut state = self.shared.lock();
         state.asked = place + 1;
@@ -188,7 +193,16 @@ impl<'a> Ahead<'a> {
             if state.working == 0 {
                 return Err(ImageError::bad("the store", "the thread that copies blobs failed"));
             }
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            drop(state);
+            tick();
+            let look = self.shared.lock();
+            state = match look.done.contains_key(&place) || look.working == 0 {
+                true => look,
+                false => {
+                    let waited = self.shared.changed.wait_timeout(look, TICK);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 }
@@ -250,12 +264,12 @@ mod tests {
                 let orders = &[1, 2, 3, 4, 5];
                 let ahead = Ahead::start(scope, &stop, workers, orders, copy);
                 for order in [1, 2] {
-                    let (_, digest) = ahead.next().unwrap();
+                    let (_, digest) = ahead.next(&mut || ()).unwrap();
                     assert_eq!(digest, Digest::of(Algo::Sha256, &[order]));
                     assert!(copied.lock().unwrap().len() <= usize::from(order) + workers);
                 }
-                assert!(ahead.next().is_err());
-                assert!(ahead.next().is_err());
+                assert!(ahead.next(&mut || ()).is_err());
+                assert!(ahead.next(&mut || ()).is_err());
                 drop(ahead);
             });
             let mut copied = copied.into_inner().unwrap();
@@ -272,7 +286,8 @@ mod tests {
         std::thread::scope(|scope| {
             let (flush, flushing) = Flush::start(scope, root.path());
             let read = |(): &()| {
-                let watch = Watch { stop: &stop, flush: &flush, progress: &|_| () };
+                let watch =
+                    Watch { stop: &stop, interrupted: &stop, flush: &flush, progress: &|_| () };
                 let mut endless = watch.reader(File::open("/dev/zero").unwrap());
                 let error = io::copy(&mut endless, &mut io::sink()).unwrap_err();
                 Err(ImageError::bad("zeros", error.to_string()))

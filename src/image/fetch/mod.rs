@@ -17,11 +17,27 @@ use crate::image::transport::Remote;
 use crate::image::unpack::Report;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A blob on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its place among the image's layers, from 1.
+    pub layer: usize,
+    /// How many layers the image has.
+    pub layers: usize,
+    /// Bytes that are here.
+    pub done: u64,
+    /// Bytes that it has.
+    pub total: u64,
+}
 
 /// Told what happens during a fetch.
 pub trait Reporter {
     /// Something worth a line.
     fn note(&mut self, text: &str);
+    /// Blobs of `what` come, these.
+    fn transfer(&mut self, _what: &str, _blobs: &[Transfer]) {}
     /// Work on `what` has come to `done` of `total` bytes.
     fn progress(&mut self, what: &str, done: u64, total: u64);
 }
@@ -36,6 +52,8 @@ pub struct Fetch<'a> {
     pub host: &'a Host,
     /// The name to store it under, instead of its own.
     pub name: Option<NameRef>,
+    /// Set when it is to stop.
+    pub interrupted: &'a AtomicBool,
     /// Who listens.
     pub reporter: &'a mut dyn Reporter,
 }
@@ -43,6 +61,15 @@ pub struct Fetch<'a> {
 impl Fetch<'_> {
     /// Fetches one reference.
     pub fn run(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
+        let stored = self.bring(reference);
+        match stored {
+            // Whatever it looks like from below.
+            Err(_) if self.interrupted.load(Ordering::Relaxed) => Err(ImageError::Interrupted),
+            stored => stored,
+        }
+    }
+
+    fn bring(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
         match reference {
             Reference::AciFile(path) => self.aci(path),
             Reference::OciDir { dir, tag } => self.oci_dir(dir, tag.as_deref()),

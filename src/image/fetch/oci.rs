@@ -1,7 +1,7 @@
 //! An OCI image, from wherever its blobs are.
 
-use super::Fetch;
 use super::ahead::{Ahead, Flush, Watch};
+use super::{Fetch, Transfer};
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
@@ -14,8 +14,9 @@ use crate::image::store::{
 use crate::image::unpack::{self, Compression, Kind, Source};
 use crate::image::view;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// More layers than overlayfs stacks.
 const MAX_LAYERS: usize = 500;
@@ -178,12 +179,30 @@ impl Fetch<'_> {
         let missing = wanted.iter().zip(&stored).filter(|(_, stored)| stored.is_none());
         let missing: Vec<&Wanted<'_>> = missing.map(|(layer, _)| layer).collect();
         let (stop, dir) = (AtomicBool::new(false), self.store.dir().to_owned());
+        let interrupted = self.interrupted;
+        let counts: Vec<AtomicU64> = wanted.iter().map(|_| AtomicU64::new(0)).collect();
         std::thread::scope(|threads| {
             let (flush, flushing) = Flush::start(threads, &dir);
             let done: Result<Vec<Unpacked>, ImageError> = std::thread::scope(|copying| {
                 let copy = |layer: &&Wanted<'_>| {
-                    let watch = Watch { stop: &stop, flush: &flush, progress: &|_| () };
+                    let came = counts.get(layer.index);
+                    let progress = |count| {
+                        came.inspect(|came| came.store(count, Ordering::Relaxed));
+                    };
+                    let watch =
+                        Watch { stop: &stop, interrupted, flush: &flush, progress: &progress };
                     source.copy(layer.descriptor, &layer.copy(temp), &watch)
+                };
+                let remote = source.parallel() > 1;
+                let transfers = || -> Vec<Transfer> {
+                    let came = |place: usize| counts.get(place).map(|c| c.load(Ordering::Relaxed));
+                    let transfer = |layer: &&Wanted<'_>| Transfer {
+                        layer: layer.index + 1,
+                        layers: wanted.len(),
+                        done: came(layer.index).unwrap_or(0),
+                        total: layer.descriptor.size,
+                    };
+                    missing.iter().map(transfer).collect()
                 };
                 let workers = source.parallel();
                 let ahead = Ahead::start(copying, &stop, workers, &missing, copy);
@@ -202,7 +221,15 @@ impl Fetch<'_> {
                                 layer.index + 1,
                                 wanted.len()
                             );
-                            self.layer(&name, temp, layer, &done, &ahead, &flush)?
+                            let reporter = &mut *self.reporter;
+                            let mut tick = || {
+                                if remote {
+                                    reporter.transfer(source.name(), &transfers());
+                                }
+                            };
+                            let copied = ahead.next(&mut tick)?;
+                            tick();
+                            self.layer(&name, temp, layer, &done, copied, &flush)?
                         }
                     };
                     done.push(unpacked);
@@ -235,10 +262,9 @@ impl Fetch<'_> {
         temp: &TempDir,
         wanted: &Wanted<'_>,
         below: &[Unpacked],
-        ahead: &Ahead<'_>,
+        (copy, found): (File, Digest),
         flush: &Flush,
     ) -> Result<Unpacked, ImageError> {
-        let (copy, found) = ahead.next()?;
         expect(name, "blob", &wanted.blob, &found)?;
         let target = temp.dir(&format!("layer-{}", wanted.index))?;
         let lowers: Vec<PathBuf> = below.iter().map(|l| l.dir.clone()).collect();

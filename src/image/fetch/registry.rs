@@ -50,6 +50,7 @@ impl Fetch<'_> {
             notes: Mutex::new(Vec::new()),
             brought: Mutex::new(Vec::new()),
             maker: std::thread::current().id(),
+            interrupted: self.interrupted,
         };
         let start = source.resolve(image);
         let stored =
@@ -84,6 +85,7 @@ struct Registry<'a> {
     brought: Mutex<Vec<PathBuf>>,
     /// The thread that outlives all others of this fetch.
     maker: std::thread::ThreadId,
+    interrupted: &'a AtomicBool,
 }
 
 impl Registry<'_> {
@@ -91,8 +93,8 @@ impl Registry<'_> {
     fn resolve(&self, image: &DockerRef) -> Result<Descriptor, ImageError> {
         let wanted = image.wanted();
         let algo = image.digest.as_ref().map_or(Algo::Sha256, Digest::algo);
-        let (bytes, media_type) = self.anywhere(&|| false, |endpoint, session| {
-            let (bytes, end) = manifest(endpoint, session, &wanted)?;
+        let (bytes, media_type) = self.anywhere(&|| self.stopped(), |endpoint, session| {
+            let (bytes, end) = manifest(endpoint, session, &wanted, self.interrupted)?;
             let found = Digest::of(algo, &bytes);
             if image.digest.as_ref().is_some_and(|digest| *digest != found) {
                 let text = format!("{} sends a manifest with the digest {found}", endpoint.url);
@@ -210,6 +212,10 @@ impl Registry<'_> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn stopped(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
     fn note(&self, text: String) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(text);
     }
@@ -255,11 +261,11 @@ impl Blobs for Registry<'_> {
         }
         let wanted = digest(self, descriptor)?;
         let manifest_wanted = document(&descriptor.media_type) != Document::Other;
-        self.anywhere(&|| false, |endpoint, session| {
+        self.anywhere(&|| self.stopped(), |endpoint, session| {
             let bytes = if manifest_wanted {
-                manifest(endpoint, session, &descriptor.digest)?.0
+                manifest(endpoint, session, &descriptor.digest, self.interrupted)?.0
             } else {
-                let mut sink = Memory::default();
+                let mut sink = Memory { bytes: Vec::new(), interrupted: self.interrupted };
                 let size = descriptor.size.min(MAX_JSON);
                 session.ask(&blob(endpoint, descriptor, size, 0), size, &mut sink)?;
                 sink.bytes
@@ -324,8 +330,9 @@ fn manifest(
     endpoint: &Endpoint,
     session: &mut Session,
     reference: &str,
+    interrupted: &AtomicBool,
 ) -> Result<(Vec<u8>, crate::image::transport::End), Fault> {
-    let mut sink = Memory::default();
+    let mut sink = Memory { bytes: Vec::new(), interrupted };
     let repository = &endpoint.repository;
     let request = Request::Resolve { repository, reference, max: MAX_JSON };
     let end = session.ask(&request, MAX_JSON, &mut sink)?;
@@ -356,12 +363,16 @@ fn own_type(bytes: &[u8]) -> Option<String> {
 }
 
 /// A small body.
-#[derive(Default)]
-struct Memory {
+struct Memory<'a> {
     bytes: Vec<u8>,
+    interrupted: &'a AtomicBool,
 }
 
-impl Sink for Memory {
+impl Sink for Memory<'_> {
+    fn stopped(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
     fn begin(&mut self, offset: u64) -> Result<(), Fault> {
         self.bytes.clear();
         match offset {
