@@ -8,7 +8,6 @@ pub use layout::Layout;
 pub use source::Platform;
 
 use crate::image::digest::Digest;
-use crate::image::unpack::Compression;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -163,15 +162,16 @@ pub fn is_config(media_type: &str) -> bool {
         || media_type == "application/vnd.docker.container.image.v1+json"
 }
 
-/// How a layer of this media type is compressed; none when it is no layer that can be unpacked.
-pub fn layer_compression(media_type: &str) -> Option<Compression> {
-    match media_type {
+/// Whether a media type is a layer's. How it is compressed say its bytes: not everybody who writes
+/// registries keeps to the type.
+pub fn is_layer(media_type: &str) -> bool {
+    matches!(
+        media_type,
         "application/vnd.oci.image.layer.v1.tar"
-        | "application/vnd.docker.image.rootfs.diff.tar" => Some(Compression::None),
-        "application/vnd.oci.image.layer.v1.tar+gzip"
-        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Some(Compression::Gzip),
-        "application/vnd.oci.image.layer.v1.tar+zstd"
-        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Some(Compression::Zstd),
-        _ => None,
-    }
+            | "application/vnd.oci.image.layer.v1.tar+gzip"
+            | "application/vnd.oci.image.layer.v1.tar+zstd"
+            | "application/vnd.docker.image.rootfs.diff.tar"
+            | "application/vnd.docker.image.rootfs.diff.tar.gzip"
+            | "application/vnd.docker.image.rootfs.diff.tar.zstd"
+    )
 }

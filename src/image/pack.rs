@@ -11,7 +11,6 @@ use crate::image::error::ImageError;
 use crate::image::files::printable;
 use crate::image::manifest::ImageManifest;
 use crate::image::store::ImageId;
-use crate::image::unpack::Compression;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
@@ -39,6 +38,17 @@ pub struct Packed {
     pub id: ImageId,
     /// Things a person should know.
     pub notes: Vec<String>,
+}
+
+/// How a packed archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
 }
 
 /// The archive's compressor.

@@ -60,8 +60,8 @@ fn bad_archives_are_refused_by_cause() {
         ("flipped gzip", flipped, "damaged"),
         ("cut zstd", cut_zstd, "damaged"),
         ("checksum", sum, "checksum"),
-        ("bzip2", b"BZh91AY&SY".to_vec(), "bzip2 compression is not supported"),
-        ("xz", b"\xfd7zXZ\0".to_vec(), "xz compression is not supported"),
+        ("cut bzip2", b"BZh91AY&SY".to_vec(), "the bzip2 stream is damaged: it is cut off"),
+        ("cut xz", b"\xfd7zXZ\0".to_vec(), "the xz stream is damaged: it is cut off"),
         ("zip", b"PK\x03\x04".to_vec(), "zip file"),
         ("only zeros", bomb, "no manifest"),
         ("no manifest", Tar::default().dir("rootfs", 0o755, 0).end(), "no manifest"),
@@ -244,8 +244,6 @@ fn bad_layouts_are_refused_by_cause() {
     refused(&host, &before, &artifact, "artifact");
     let foreign = make("foreign", with(|s| s.layer_type = "application/vnd.example.layer"));
     refused(&host, &before, &foreign, "application/vnd.example.layer");
-    let lying = make("lying", with(|s| s.compress = zstd));
-    refused(&host, &before, &lying, "the bytes say zstd");
     let whiteout = make("wh", LayoutSpec::new(vec![Tar::default().whiteout("a/.wh.").end()]));
     refused(&host, &before, &whiteout, "whiteout of nothing");
     let two = make("two", LayoutSpec::new(vec![layer(), Tar::default().link("x", "none").end()]));

@@ -1,10 +1,11 @@
 //! Images: packed, fetched, compared with what other tools make of them, and hostile ones refused.
 //!
-//! Needs root (owners are compared) and the programs umoci, skopeo and buildah.
+//! Needs root (owners are compared), the programs umoci, skopeo and buildah, and the compressors.
 
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod compress;
 mod foreign;
 mod kit;
 mod layers;

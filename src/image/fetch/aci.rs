@@ -32,14 +32,7 @@ impl Fetch<'_> {
         let blob = temp.path().join("blob");
         let (copy, blob_digest) = copy_in(Algo::Sha256, &mut file, path, &blob)?;
         let target = temp.dir("layer")?;
-        let source = Source {
-            name: &name,
-            file: &copy,
-            size,
-            kind: Kind::Aci,
-            compression: None,
-            hash: Algo::Sha512,
-        };
+        let source = Source { name: &name, file: &copy, size, kind: Kind::Aci, hash: Algo::Sha512 };
         let reporter = &mut *self.reporter;
         let report = unpack::unpack(&source, &target, &[], &mut |done| {
             reporter.progress(&name, done, size)

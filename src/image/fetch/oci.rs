@@ -7,11 +7,11 @@ use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
 use crate::image::name::{AcIdentifier, squeeze};
 use crate::image::oci::source::{Blobs, Chosen, Found, bad, choose, digest};
-use crate::image::oci::{Descriptor, Layout, Platform, convert, layer_compression};
+use crate::image::oci::{Descriptor, Layout, Platform, convert, is_layer};
 use crate::image::store::{
     Fetched, Format, ImageId, KeyLock, Layer, LayerRecord, NewLayer, Stored, TempDir, VERSION,
 };
-use crate::image::unpack::{self, Compression, Kind, Source};
+use crate::image::unpack::{self, Kind, Source};
 use crate::image::view;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,7 +34,6 @@ struct Wanted<'a> {
     index: usize,
     descriptor: &'a Descriptor,
     blob: Digest,
-    compression: Compression,
     diff_id: &'a Digest,
     /// Identity of this layer over all those below.
     chain: Digest,
@@ -269,14 +268,8 @@ impl Fetch<'_> {
         let target = temp.dir(&format!("layer-{}", wanted.index))?;
         let lowers: Vec<PathBuf> = below.iter().map(|l| l.dir.clone()).collect();
         let size = wanted.descriptor.size;
-        let source = Source {
-            name,
-            file: &copy,
-            size,
-            kind: Kind::Layer,
-            compression: Some(wanted.compression),
-            hash: wanted.diff_id.algo(),
-        };
+        let source =
+            Source { name, file: &copy, size, kind: Kind::Layer, hash: wanted.diff_id.algo() };
         let (reporter, mut before) = (&mut *self.reporter, 0);
         let mut progress = |done: u64| {
             // At least so much is written, and mostly about twice.
@@ -355,9 +348,10 @@ fn wanted<'a>(
     let mut out = Vec::new();
     for (index, (descriptor, diff_id)) in layers.iter().zip(diff_ids).enumerate() {
         let media_type = &descriptor.media_type;
-        let compression = layer_compression(media_type).ok_or_else(|| {
-            bad(source, format!("layers of the media type {media_type:?} are not supported"))
-        })?;
+        if !is_layer(media_type) {
+            let problem = format!("layers of the media type {media_type:?} are not supported");
+            return Err(bad(source, problem));
+        }
         let next = match &chain {
             None => diff_id.clone(),
             Some(below) => {
@@ -367,7 +361,7 @@ fn wanted<'a>(
         };
         chain = Some(next.clone());
         let blob = digest(source, descriptor)?;
-        out.push(Wanted { index, descriptor, blob, compression, diff_id, chain: next });
+        out.push(Wanted { index, descriptor, blob, diff_id, chain: next });
     }
     Ok(out)
 }

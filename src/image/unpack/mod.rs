@@ -2,6 +2,7 @@
 //! child, which hashes, decompresses, parses and writes one tree; the parent does the few steps that
 //! need the host's own privileges and believes nothing it has not checked.
 
+mod decompress;
 mod disk;
 mod finish;
 mod parent;
@@ -13,6 +14,5 @@ mod worker;
 pub(crate) use disk::{Fate, fate};
 pub use finish::finish;
 pub use parent::{Progress, SUBCOMMAND, Source, unpack};
-pub use stream::Compression;
 pub use wire::{Kind, Report};
 pub use worker::main as worker_main;

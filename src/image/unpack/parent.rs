@@ -1,6 +1,5 @@
 //! The parent's side: start the worker, give it its job and its id maps, hear it out.
 
-use super::stream::Compression;
 use super::wire::{Event, Job, Kind, MAX_FDS, Report, VERSION, receive, send};
 use crate::image::digest::Algo;
 use crate::image::error::ImageError;
@@ -32,8 +31,6 @@ pub struct Source<'a> {
     pub size: u64,
     /// What it is.
     pub kind: Kind,
-    /// How it is said to be compressed; none: look.
-    pub compression: Option<Compression>,
     /// Hash of the uncompressed bytes.
     pub hash: Algo,
 }
@@ -64,7 +61,6 @@ pub fn unpack(
     let job = Job {
         version: VERSION,
         kind: source.kind,
-        compression: source.compression,
         hash: source.hash.into(),
         blob_size: source.size,
         lowers: lowers.len(),

@@ -1,9 +1,9 @@
 //! The archive's bytes: read and decompressed in one thread, hashed in another, parsed in a third.
 
+use super::decompress::Decompress;
 use crate::image::digest::{Algo, Digest, Hasher};
-use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -14,48 +14,6 @@ const QUEUE: usize = 8;
 const FREE_GROWTH: u64 = 1 << 30;
 /// … this many times its compressed size.
 const MAX_RATIO: u64 = 200;
-
-/// How an archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip, of one or several members.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Compression {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-
-    /// What the first bytes of an archive say.
-    fn detect(bytes: &[u8]) -> io::Result<Self> {
-        let refuse = |name: &str| {
-            let text = format!("{name} compression is not supported by this release");
-            Err(io::Error::other(text))
-        };
-        match bytes {
-            [] => Err(io::Error::other("the file is empty")),
-            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Self::Zstd),
-            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [b'B', b'Z', b'h', ..] => refuse("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => refuse("xz"),
-            [b'P', b'K', 3, 4, ..] => {
-                Err(io::Error::other("this is a zip file, not a tar archive"))
-            }
-            _ => Ok(Self::None),
-        }
-    }
-}
 
 /// The uncompressed bytes, as pieces from the reading thread.
 #[derive(Debug)]
@@ -127,7 +85,6 @@ impl<F: FnMut(u64)> Read for Tap<F> {
 pub(super) fn start(
     input: File,
     size: u64,
-    compression: Option<Compression>,
     hash: Algo,
     progress: impl FnMut(u64) + Send + 'static,
 ) -> (Pieces, Digests) {
@@ -136,7 +93,7 @@ pub(super) fn start(
     let tap = Tap { input, count: 0, progress };
     let limit = size.saturating_mul(MAX_RATIO).saturating_add(FREE_GROWTH);
     let reading = std::thread::spawn(move || {
-        let result = read(tap, compression, limit, &to_parser, &to_hasher);
+        let result = read(tap, limit, &to_parser, &to_hasher);
         match result {
             Ok(()) => true,
             Err(error) => {
@@ -158,29 +115,17 @@ pub(super) fn start(
 
 fn read<F: FnMut(u64)>(
     tap: Tap<F>,
-    wanted: Option<Compression>,
     limit: u64,
     to_parser: &SyncSender<io::Result<Arc<Vec<u8>>>>,
     to_hasher: &SyncSender<Arc<Vec<u8>>>,
 ) -> io::Result<()> {
-    let mut input = BufReader::with_capacity(PIECE, tap);
-    let found = Compression::detect(input.fill_buf()?)?;
-    let compression = wanted.unwrap_or(found);
-    if compression != found {
-        return Err(io::Error::other(format!(
-            "it is said to be compressed with {}, and the bytes say {}",
-            compression.name(),
-            found.name()
-        )));
-    }
+    let mut input = Decompress::new(tap)?;
     let mut total = 0;
-    let mut pump = |source: &mut dyn Read| loop {
+    loop {
         let mut piece = Vec::with_capacity(PIECE);
-        source.take(PIECE as u64).read_to_end(&mut piece).map_err(|e| {
-            io::Error::new(e.kind(), format!("the {} stream is damaged: {e}", compression.name()))
-        })?;
+        input.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
         if piece.is_empty() {
-            return Ok::<(), io::Error>(());
+            return Ok(());
         }
         total += piece.len() as u64;
         if total > limit {
@@ -192,24 +137,5 @@ fn read<F: FnMut(u64)>(
         let gone = || io::Error::other("the parser stopped");
         to_hasher.send(Arc::clone(&piece)).map_err(|_| gone())?;
         to_parser.send(Ok(piece)).map_err(|_| gone())?;
-    };
-    let mut input = match compression {
-        Compression::None => {
-            pump(&mut input)?;
-            input
-        }
-        Compression::Gzip => {
-            let mut decoder = flate2::bufread::MultiGzDecoder::new(input);
-            pump(&mut decoder)?;
-            decoder.into_inner()
-        }
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            decoder.window_log_max(27)?;
-            pump(&mut decoder)?;
-            decoder.finish()
-        }
-    };
-    // What follows the compressed data is none of ours, but has to be readable.
-    io::copy(&mut input, &mut io::sink()).map(|_| ())
+    }
 }

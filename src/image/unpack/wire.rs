@@ -1,7 +1,6 @@
 //! What parent and worker say to each other: one JSON object a packet, descriptors beside it.
 
 use crate::image::digest::{Algo, Digest};
-use crate::image::unpack::stream::Compression;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -34,8 +33,6 @@ pub enum Kind {
 pub(super) struct Job {
     pub version: u32,
     pub kind: Kind,
-    /// None: look at the bytes.
-    pub compression: Option<Compression>,
     /// Hash of the uncompressed archive.
     pub hash: HashName,
     pub blob_size: u64,

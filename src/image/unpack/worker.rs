@@ -186,13 +186,8 @@ impl Unpack {
                 let _ = tell(&socket, &Event::Progress(count));
             }
         };
-        let (pieces, digests) = stream::start(
-            File::from(input),
-            job.blob_size,
-            job.compression,
-            job.hash.into(),
-            progress,
-        );
+        let (pieces, digests) =
+            stream::start(File::from(input), job.blob_size, job.hash.into(), progress);
         let pieces = self.entries(pieces)?;
         let content = drain(pieces, digests)?;
         let inodes = self.write_list()?;
