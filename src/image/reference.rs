@@ -27,6 +27,8 @@ pub enum Reference {
         /// The tag inside it; may be left out when the layout holds one image.
         tag: Option<String>,
     },
+    /// An ACI on a web server: `https://HOST/PATH`.
+    Url(String),
     /// An image in a registry: `docker://HOST/REPOSITORY[:TAG][@DIGEST]`.
     Docker(DockerRef),
 }
@@ -64,6 +66,9 @@ pub enum ReferenceError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// Not the address of a file on a web server.
+    #[error("{0} is no address of an image")]
+    Url(String),
     /// A registry's host and port look like a name with a version.
     #[error("{0} looks like a registry address, not an image name")]
     Registry(String),
@@ -107,6 +112,9 @@ impl ReferenceError {
             Self::Docker { .. } => {
                 "it looks like docker://registry.example/team/app:1.0, or docker://nginx for Docker Hub"
             }
+            Self::Url(_) => {
+                "it looks like https://HOST/PATH/app.aci: no user, no fragment, nothing but ASCII"
+            }
             Self::ShortDigest(_) => "rocket image list shows the digests",
             _ => {
                 "a reference is NAME[:VERSION], a digest, ./FILE.aci, /DIR/FILE.aci, oci:DIR[:TAG] or docker://HOST/NAME[:TAG]"
@@ -115,9 +123,7 @@ impl ReferenceError {
     }
 }
 
-const LATER: [(&str, &str); 7] = [
-    ("https://", "https://"),
-    ("http://", "http://"),
+const LATER: [(&str, &str); 5] = [
     ("oci-archive:", "oci-archive:"),
     ("docker-archive:", "docker-archive:"),
     ("docker-daemon:", "docker-daemon:"),
@@ -138,6 +144,9 @@ impl FromStr for Reference {
         if let Some((_, scheme)) = LATER.iter().find(|(prefix, _)| text.starts_with(prefix)) {
             return Err(ReferenceError::Scheme { reference: text.to_owned(), scheme });
         }
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return url(text);
+        }
         if let Some(rest) = text.strip_prefix("docker://") {
             let bad = |problem| ReferenceError::Docker { reference: text.to_owned(), problem };
             return DockerRef::parse(rest).map(Self::Docker).map_err(bad);
@@ -155,6 +164,15 @@ impl FromStr for Reference {
         }
         name_ref(text).map(Self::Name)
     }
+}
+
+fn url(text: &str) -> Result<Reference, ReferenceError> {
+    let host = text.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+    let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#');
+    if plain && host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?'])) {
+        return Ok(Reference::Url(text.to_owned()));
+    }
+    Err(ReferenceError::Url(text.replace(|c: char| c.is_control(), "\u{fffd}")))
 }
 
 fn oci_dir(rest: &str) -> Result<Reference, ReferenceError> {
@@ -238,6 +256,7 @@ impl fmt::Display for Reference {
             Self::OciDir { dir, tag: Some(tag) } => write!(f, "oci:{}:{tag}", dir.display()),
             Self::OciDir { dir, tag: None } => write!(f, "oci:{}", dir.display()),
             Self::Docker(image) => image.fmt(f),
+            Self::Url(url) => f.write_str(url),
         }
     }
 }
@@ -273,6 +292,9 @@ mod tests {
             let error = parse(&format!("{scheme}x"));
             assert!(matches!(error, Err(ReferenceError::Scheme { .. })), "{scheme}");
         }
+        assert!(matches!(parse("https://user@h/a"), Err(ReferenceError::Url(_))));
+        assert!(matches!(parse("https:///a"), Err(ReferenceError::Url(_))));
+        assert_eq!(parse("https://h/a?b"), Ok(Reference::Url("https://h/a?b".into())));
         assert!(matches!(parse("docker://h/a:b:c"), Err(ReferenceError::Docker { .. })));
         assert!(matches!(parse("host:5000/x"), Err(ReferenceError::Registry(_))));
         assert!(matches!(parse("sha256-0123"), Err(ReferenceError::ShortDigest(_))));

@@ -12,3 +12,4 @@ mod kit;
 mod patience;
 mod server;
 mod setup;
+mod web;

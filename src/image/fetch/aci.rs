@@ -12,8 +12,8 @@ use std::path::Path;
 
 impl Fetch<'_> {
     /// Fetches an ACI file.
-    pub(super) fn aci(&mut self, path: &Path) -> Result<Stored, ImageError> {
-        let name = path.display().to_string();
+    pub(super) fn aci(&mut self, path: &Path, from: &str) -> Result<Stored, ImageError> {
+        let name = from.to_owned();
         let (mut file, size) = open_regular(path)?;
         if size == 0 {
             return Err(ImageError::bad(name, "the file is empty"));
@@ -25,7 +25,7 @@ impl Fetch<'_> {
             reporter.note(&format!("{name}: waiting for another fetch"));
         })?;
         let _shared = self.store.lock_shared()?;
-        if let Some(stored) = self.known_aci(&mut file, path, size)? {
+        if let Some(stored) = self.known_aci(&mut file, path, from, size)? {
             return Ok(stored);
         }
         let temp = self.store.temp()?;
@@ -79,6 +79,7 @@ impl Fetch<'_> {
         &mut self,
         file: &mut std::fs::File,
         path: &Path,
+        from: &str,
         size: u64,
     ) -> Result<Option<Stored>, ImageError> {
         let sizes = |blob: &crate::image::Digest| {
@@ -109,7 +110,7 @@ impl Fetch<'_> {
             originals: Vec::new(),
             config: None,
             blobs: vec![(digest, None)],
-            source: path.display().to_string(),
+            source: from.to_owned(),
             name,
         };
         self.store(&temp, image).map(Some)

@@ -4,6 +4,7 @@ mod aci;
 mod ahead;
 mod oci;
 mod registry;
+mod web;
 
 pub(crate) use ahead::Watch;
 
@@ -71,8 +72,9 @@ impl Fetch<'_> {
 
     fn bring(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
         match reference {
-            Reference::AciFile(path) => self.aci(path),
+            Reference::AciFile(path) => self.aci(path, &path.display().to_string()),
             Reference::OciDir { dir, tag } => self.oci_dir(dir, tag.as_deref()),
+            Reference::Url(url) => self.web(url),
             Reference::Docker(image) => self.docker(image),
             Reference::Name(_) | Reference::Digest(_) => {
                 // Names are found by discovery, which this release does not have.

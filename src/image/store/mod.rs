@@ -8,7 +8,7 @@ mod temp;
 pub use commit::Stored;
 pub(crate) use commit::{Fetched, NewLayer, Verified};
 pub use record::Format;
-pub(crate) use record::{LayerRecord, VERSION, load};
+pub(crate) use record::{LayerRecord, UrlRecord, VERSION, load, replace};
 pub use remove::{Removal, Removed};
 pub use temp::{KeyLock, TempDir};
 
@@ -176,6 +176,11 @@ impl Store {
         self.dir.join("blobs").join(digest.algo().name()).join(digest.hex())
     }
 
+    /// What is known of a web address.
+    pub(crate) fn url_record(&self, url: &str) -> PathBuf {
+        self.dir.join("urls").join(Digest::of(Algo::Sha256, url.as_bytes()).to_string())
+    }
+
     /// Where blobs are kept that came in part.
     pub(crate) fn partial(&self) -> PathBuf {
         self.tmp().join(temp::PARTIAL)
@@ -204,6 +209,10 @@ impl Store {
                 let ids = self.ids()?.into_iter().filter(|id| prefix.matches(id.digest()));
                 one(prefix, ids.map(|id| (id.to_string(), id)).collect())
             }
+            Reference::Url(url) => load::<UrlRecord>(&self.url_record(url))?
+                .filter(|record| record.url == *url && self.image(&record.id).is_ok())
+                .map(|record| record.id)
+                .ok_or_else(|| ImageError::NotFound(url.clone())),
             Reference::Docker(image) => {
                 let lost = || ImageError::NotFound(reference.to_string());
                 let (name, labels) = image.stored_as().ok_or_else(lost)?;

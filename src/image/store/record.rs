@@ -61,6 +61,19 @@ pub(crate) struct LayerRecord {
     pub bytes: u64,
 }
 
+/// `urls/…`: what a web address gave.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct UrlRecord {
+    pub version: u32,
+    pub url: String,
+    pub id: ImageId,
+    /// The server's name for what it gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Seconds since 1970 until which it need not be asked again.
+    pub fresh_until: u64,
+}
+
 /// `refs/…`: a name with its labels, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RefRecord {
@@ -104,7 +117,7 @@ macro_rules! versioned {
         fn version(&self) -> u32 { self.version }
     })* };
 }
-versioned!(ImageRecord, EvidenceRecord, LayerRecord, RefRecord);
+versioned!(ImageRecord, EvidenceRecord, LayerRecord, RefRecord, UrlRecord);
 
 /// Reads a record; nothing when there is none.
 pub(crate) fn load<T: DeserializeOwned + Versioned>(path: &Path) -> Result<Option<T>, ImageError> {

@@ -3,7 +3,7 @@
 
 use super::sandbox;
 use super::settings::{Endpoint, Remote};
-use super::wire::{Answer, End, Fault, Kind, PROTOCOL, Request, Setup};
+use super::wire::{About, Answer, End, Fault, Kind, PROTOCOL, Request, Setup};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -22,6 +22,8 @@ const STEPS: u32 = 6;
 
 /// Where a body goes.
 pub(crate) trait Sink {
+    /// What the server says of what comes.
+    fn about(&mut self, _about: About) {}
     /// Bytes from this place on follow: the one that was asked for, or the start.
     fn begin(&mut self, offset: u64) -> Result<(), Fault>;
     /// Bytes.
@@ -222,12 +224,21 @@ impl Session {
                     Answer::Ready { protocol: PROTOCOL } if sink.is_none() => {
                         return Ok(Outcome::Ready);
                     }
-                    Answer::Body { offset } if !began && sink.is_some() => {
+                    Answer::Body { offset, about } if !began && sink.is_some() => {
                         began = true;
                         pace = Pace::new(self.timeout);
                         if let Some(sink) = sink.as_mut() {
+                            sink.about(about);
                             sink.begin(offset)?;
                         }
+                    }
+                    Answer::Unchanged { max_age } if !began && sink.is_some() => {
+                        let end = End { unchanged: true, max_age, ..End::default() };
+                        return Ok(Outcome::End(end));
+                    }
+                    Answer::Later { after } if !began && sink.is_some() => {
+                        let text = "the server is not ready yet";
+                        return Err(Fault { after, ..Fault::new(Kind::Busy, text) });
                     }
                     Answer::End(told) if began && end.is_none() => end = Some(told),
                     Answer::Error { kind, message, hint, after } => {

@@ -91,6 +91,26 @@ impl Remote {
         Ok(found)
     }
 
+    /// The server that a file's address names.
+    pub(crate) fn web(&self, url: &str) -> Result<Endpoint, ImageError> {
+        let known = registries::load(&self.config)?;
+        let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = host.to_ascii_lowercase();
+        let path = path.split('?').next().unwrap_or_default();
+        let endpoint = self.endpoint(&known, &host, path, false)?;
+        if scheme == "http" && !endpoint.http {
+            return Err(ImageError::Remote {
+                subject: url.to_owned(),
+                problem: "it is not encrypted".to_owned(),
+                hint: Some(format!(
+                    "use https, or allow it for {host}: insecure-http = true in registries.d"
+                )),
+            });
+        }
+        Ok(Endpoint { scheme: scheme.to_owned(), url: format!("{scheme}://{host}"), ..endpoint })
+    }
+
     fn endpoint(
         &self,
         known: &BTreeMap<String, Registry>,

@@ -17,6 +17,8 @@ pub(crate) enum Request<'a> {
     Resolve { repository: &'a str, reference: &'a str, max: u64 },
     /// A blob.
     Blob { repository: &'a str, digest: &'a str, size: u64, offset: u64 },
+    /// A file; with a tag only if it is another one, or the rest of that one.
+    Get { url: &'a str, etag: Option<&'a str>, offset: u64, max: u64 },
 }
 
 /// The first request.
@@ -68,8 +70,19 @@ pub(crate) enum Answer {
     Body {
         #[serde(default)]
         offset: u64,
+        #[serde(flatten)]
+        about: About,
     },
     End(End),
+    #[serde(rename_all = "kebab-case")]
+    Unchanged {
+        #[serde(default)]
+        max_age: Option<u64>,
+    },
+    Later {
+        #[serde(default)]
+        after: Option<u64>,
+    },
     Error {
         kind: Kind,
         #[serde(default)]
@@ -81,6 +94,14 @@ pub(crate) enum Answer {
     },
 }
 
+/// What a server said of a body before it came.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct About {
+    pub etag: Option<String>,
+    pub total: Option<u64>,
+}
+
 /// The end of a body, and what the server said of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -88,6 +109,11 @@ pub(crate) struct End {
     pub bytes: u64,
     pub media_type: Option<String>,
     pub digest: Option<String>,
+    pub etag: Option<String>,
+    pub max_age: Option<u64>,
+    /// Nothing came: it is the one that is here.
+    #[serde(skip)]
+    pub unchanged: bool,
 }
 
 /// Kinds of failure.

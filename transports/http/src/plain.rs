@@ -2,7 +2,7 @@
 
 use crate::client::{Client, pass_on, text};
 use crate::registry::{say_body, start};
-use crate::wire::{Answer, Fault};
+use crate::wire::{Answer, Fault, Kind};
 use std::fs::File;
 use ureq::http::{Response, header};
 
@@ -38,8 +38,14 @@ pub fn get(
     let offset = start(&reply.response, &reply.from, offset)?;
     let etag = text(&reply.response, "etag");
     let media_type = text(&reply.response, "content-type");
-    say_body(offset)?;
+    let length: Option<u64> =
+        text(&reply.response, "content-length").and_then(|length| length.parse().ok());
+    say_body(offset, etag.clone(), length.and_then(|length| length.checked_add(offset)))?;
     let bytes = pass_on(reply.response, max.saturating_sub(offset), &reply.from, to)?;
+    if length.is_some_and(|length| bytes < length) {
+        let text = format!("{}: the transfer ended after {bytes} bytes", reply.from);
+        return Err(Fault::new(Kind::Network, text));
+    }
     Ok(Answer::End { bytes, media_type, digest: None, etag, max_age })
 }
 

@@ -42,7 +42,7 @@ pub fn resolve(
     let media_type = text(&reply.response, "content-type")
         .map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
     let digest = text(&reply.response, "docker-content-digest");
-    say_body(0)?;
+    say_body(0, None, None)?;
     let bytes = pass_on(reply.response, max, &reply.from, to)?;
     Ok(Answer::End { bytes, media_type, digest, etag: None, max_age: None })
 }
@@ -63,7 +63,7 @@ pub fn blob(
     let headers: Vec<_> = range.into_iter().collect();
     let reply = client.ask(&url, &headers, &scope(repository), &[])?;
     let offset = start(&reply.response, &reply.from, offset)?;
-    say_body(offset)?;
+    say_body(offset, None, Some(size))?;
     let bytes = pass_on(reply.response, size.saturating_sub(offset), &reply.from, to)?;
     if offset + bytes < size {
         let text = format!("{}: the transfer ended after {bytes} bytes", reply.from);
@@ -90,10 +90,10 @@ pub fn start(
 }
 
 /// Tells that bytes follow.
-pub fn say_body(offset: u64) -> Result<(), Fault> {
+pub fn say_body(offset: u64, etag: Option<String>, total: Option<u64>) -> Result<(), Fault> {
     let gone =
         |e: std::io::Error| Fault::new(Kind::Protocol, format!("rocket does not listen: {e}"));
-    let mut line = serde_json::to_vec(&Answer::Body { offset }).unwrap_or_default();
+    let mut line = serde_json::to_vec(&Answer::Body { offset, etag, total }).unwrap_or_default();
     line.push(b'\n');
     let mut out = std::io::stdout().lock();
     out.write_all(&line).and_then(|()| out.flush()).map_err(gone)

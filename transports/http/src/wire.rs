@@ -117,6 +117,12 @@ pub enum Answer {
     Body {
         /// The place of the first one.
         offset: u64,
+        /// The server's name for this state of the file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        etag: Option<String>,
+        /// How many bytes the whole file has.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
     },
     /// These were all.
     #[serde(rename_all = "kebab-case")]
