@@ -103,6 +103,11 @@ impl Fetch<'_> {
     /// Stores an image that is there already under a name, perhaps another one.
     fn known_oci(&mut self, wish: Wish<'_>, digest: Digest) -> Result<Stored, ImageError> {
         let image = self.store.image(&ImageId::new(digest))?;
+        let meant = self.store.named(wish.name.0.as_str(), &wish.name.1)?;
+        if meant.as_ref() == Some(&image.id) && self.host.evidence(&image.id)? == image.evidence {
+            // As it should be: nothing is written, and no disk is waited for.
+            return Ok(Stored { id: image.id, replaced: None });
+        }
         let temp = self.store.temp()?;
         let layers =
             image.layers.iter().map(|layer| NewLayer { key: layer.digest.clone(), fresh: None });

@@ -216,12 +216,20 @@ impl Store {
             Reference::Docker(image) => {
                 let lost = || ImageError::NotFound(reference.to_string());
                 let (name, labels) = image.stored_as().ok_or_else(lost)?;
-                // All labels: another tag's image is another image.
-                let fits = |r: &RefRecord| r.name == name.as_str() && r.labels == labels;
-                self.refs()?.into_iter().find(fits).map(|r| r.id).ok_or_else(lost)
+                self.named(name.as_str(), &labels)?.ok_or_else(lost)
             }
             _ => Err(ImageError::NotFound(reference.to_string())),
         }
+    }
+
+    /// What a name with these labels, all of them, means: with other labels it is another image.
+    pub(crate) fn named(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<ImageId>, ImageError> {
+        let fits = |r: &RefRecord| r.name == name && r.labels == *labels;
+        Ok(self.refs()?.into_iter().find(fits).map(|r| r.id))
     }
 
     fn resolve_name(&self, wanted: &NameRef) -> Result<ImageId, ImageError> {

@@ -193,8 +193,14 @@ impl Session {
             if sink.as_ref().is_some_and(|sink| sink.stopped()) {
                 return Err(Fault::new(Kind::Stopped, "the fetch has ended"));
             }
+            if let Some(end) = end.take_if(|end| end.bytes == count) {
+                return Ok(Outcome::End(end));
+            }
             pace.check(began)?;
-            self.wait(PollFlags::empty(), began)?;
+            // What was heard and not looked at yet is not to be waited for.
+            if self.lines.is_empty() {
+                self.wait(PollFlags::empty(), began)?;
+            }
             let wanted = end.as_ref().map(|end| end.bytes);
             if began && let Some(sink) = sink.as_mut() {
                 let length = read(&self.body, &mut buffer)?;
@@ -212,9 +218,6 @@ impl Session {
                 if length == Some(0) && wanted.is_some_and(|wanted| count < wanted) {
                     return Err(gone(&"its bytes ended early"));
                 }
-            }
-            if let Some(end) = end.take_if(|end| end.bytes == count) {
-                return Ok(Outcome::End(end));
             }
             let more = end.is_none() && self.read_lines()?;
             match self.lines.pop_front() {
