@@ -90,6 +90,7 @@ install: build install-units ## Install below DESTDIR and PREFIX (/usr)
 	$(call install_files,$(wildcard $(OUT)/completions/rocket.bash),$(SHARE)/bash-completion/completions)
 	$(call install_files,$(wildcard $(OUT)/completions/_rocket),$(SHARE)/zsh/vendor-completions)
 	$(call install_files,$(wildcard $(OUT)/completions/rocket.fish),$(SHARE)/fish/vendor_completions.d)
+	$(call install_files,$(wildcard docs/*.schema.json),$(SHARE)/rocket)
 	$(call install_files,$(wildcard README.md LICENSE-* docs/*.md),$(SHARE)/doc/rocket)
 
 # Units name the programs they start where PREFIX put them.

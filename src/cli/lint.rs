@@ -6,6 +6,7 @@ use crate::config::paths::{POD_FILES, Paths};
 use crate::image::ImageError;
 use crate::image::reference::Reference;
 use crate::image::store::{Evidence, Store};
+use crate::lint::schema::Kind;
 use crate::lint::{self, Finding, Image, Pod, Severity};
 use rocket_podfile::{Diagnostic, LoadError};
 use serde_json::json;
@@ -25,6 +26,17 @@ pub struct LintArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Print the JSON schema of pod files, for editors, and check nothing.
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "pod",
+        conflicts_with_all = ["pods", "strict", "format"]
+    )]
+    schema: Option<Kind>,
 }
 
 /// The instance that a template is looked at with.
@@ -32,6 +44,10 @@ const SAMPLE: &str = "1";
 
 /// `rocket lint`: 0 when no error was found, 1 when one was, 125 when a file could not be looked at.
 pub fn run(paths: &Paths, args: &LintArgs) -> Result<ExitCode, Failure> {
+    if let Some(kind) = args.schema {
+        output::data(lint::schema::text(kind).trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
     let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
     let known = rocket_podfile::list(&dirs).map_err(Failure::new)?;
     let words = if args.pods.is_empty() { &known } else { &args.pods };

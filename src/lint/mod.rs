@@ -4,6 +4,7 @@
 
 mod between;
 pub mod host;
+pub mod schema;
 
 use host::Host;
 use rocket_podfile::{

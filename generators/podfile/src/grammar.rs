@@ -1,149 +1,47 @@
-//! Every key there is. The readers, the suggestions, `unset` and the test of the documentation
-//! all use these lists.
+//! Every key there is, by the path of its table. The readers, the suggestions, `unset` and the test
+//! of the documentation all use these lists, which are the names in [`crate::keys`].
+
+use crate::keys::{self, names};
+
+/// The names of a table's keys.
+macro_rules! names_of {
+    ($table:path) => {
+        &names::<{ $table.keys.len() }>(&$table)
+    };
+}
 
 /// Keys at the top.
-pub(crate) const TOP: &[&str] = &[
-    "version",
-    "description",
-    "network",
-    "hostname",
-    "dns",
-    "hosts",
-    "flavour",
-    "exit-policy",
-    "log",
-    "app",
-    "volume",
-    "port",
-    "limits",
-    "security",
-    "sysctls",
-    "credentials",
-    "unit",
-    "schedule",
-];
+pub(crate) const TOP: &[&str] = names_of!(keys::TOP);
 /// Keys of `[dns]`.
-pub(crate) const DNS: &[&str] = &["servers", "search", "options", "domain"];
+pub(crate) const DNS: &[&str] = names_of!(keys::DNS);
 /// Keys of `[app.NAME]`.
-pub(crate) const APP: &[&str] = &[
-    "image",
-    "exec",
-    "user",
-    "group",
-    "supplementary-groups",
-    "working-directory",
-    "environment",
-    "environment-files",
-    "pre-start",
-    "post-stop",
-    "kind",
-    "after",
-    "requires",
-    "restart",
-    "restart-delay",
-    "restart-max-delay",
-    "restart-limit",
-    "ready",
-    "health",
-    "stop-signal",
-    "stop-timeout",
-    "credentials",
-    "mounts",
-    "limits",
-    "security",
-];
+pub(crate) const APP: &[&str] = names_of!(keys::APP);
 /// Keys of `limits`.
-pub(crate) const LIMITS: &[&str] = &[
-    "memory-max",
-    "memory-high",
-    "memory-low",
-    "memory-swap-max",
-    "cpu-quota",
-    "cpu-weight",
-    "tasks-max",
-    "io-weight",
-    "io-max",
-    "allowed-cpus",
-];
+pub(crate) const LIMITS: &[&str] = names_of!(keys::LIMITS);
 /// Keys of one device in `io-max`.
-pub(crate) const IO_MAX: &[&str] =
-    &["read-bandwidth", "write-bandwidth", "read-iops", "write-iops"];
+pub(crate) const IO_MAX: &[&str] = names_of!(keys::IO_MAX);
 /// Keys of an app's `security`.
-pub(crate) const APP_SECURITY: &[&str] = &[
-    "capabilities",
-    "no-new-privileges",
-    "read-only",
-    "seccomp",
-    "devices",
-    "rlimits",
-    "oom-score-adj",
-    "apparmor",
-    "selinux",
-];
+pub(crate) const APP_SECURITY: &[&str] = names_of!(keys::APP_SECURITY);
 /// Keys of an app's `security.rlimits`.
-pub(crate) const RLIMITS: &[&str] = &[
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
+pub(crate) const RLIMITS: &[&str] = names_of!(keys::RLIMITS);
 /// Keys of the pod's `security`.
-pub(crate) const POD_SECURITY: &[&str] = &["user-namespace"];
+pub(crate) const POD_SECURITY: &[&str] = names_of!(keys::POD_SECURITY);
 /// Keys of a mount written as a table.
-pub(crate) const MOUNT: &[&str] = &["volume", "read-only"];
+pub(crate) const MOUNT: &[&str] = names_of!(keys::MOUNT);
 /// Keys of `ready`.
-pub(crate) const READY: &[&str] = &["tcp", "http", "path", "command"];
+pub(crate) const READY: &[&str] = names_of!(keys::READY);
 /// Keys of `health`.
-pub(crate) const HEALTH: &[&str] =
-    &["tcp", "http", "path", "command", "interval", "timeout", "retries"];
+pub(crate) const HEALTH: &[&str] = names_of!(keys::HEALTH);
 /// Keys of `[volume.NAME]`.
-pub(crate) const VOLUME: &[&str] = &[
-    "kind",
-    "source",
-    "size",
-    "mode",
-    "uid",
-    "gid",
-    "recursive",
-    "follow-symlinks",
-    "idmap",
-    "read-only",
-];
+pub(crate) const VOLUME: &[&str] = names_of!(keys::VOLUME);
 /// Keys of `[port.NAME]`.
-pub(crate) const PORT: &[&str] = &["app", "port", "protocol", "listen", "activation"];
+pub(crate) const PORT: &[&str] = names_of!(keys::PORT);
 /// Keys of a credential.
-pub(crate) const CREDENTIAL: &[&str] = &["load", "load-encrypted", "set"];
+pub(crate) const CREDENTIAL: &[&str] = names_of!(keys::CREDENTIAL);
 /// Keys of `[unit]`.
-pub(crate) const UNIT: &[&str] = &[
-    "after",
-    "before",
-    "requires",
-    "wants",
-    "conflicts",
-    "restart",
-    "restart-sec",
-    "start-timeout",
-    "stop-timeout",
-    "slice",
-    "machine",
-    "app-scopes",
-];
-
+pub(crate) const UNIT: &[&str] = names_of!(keys::UNIT);
 /// Keys of `[schedule]`.
-pub(crate) const SCHEDULE: &[&str] =
-    &["calendar", "after-boot", "every", "persistent", "random-delay", "accuracy"];
+pub(crate) const SCHEDULE: &[&str] = names_of!(keys::SCHEDULE);
 
 /// The lists by the path of their table; `*` stands for a name that the user chooses.
 pub(crate) const TABLES: &[(&[&str], &[&str])] = &[

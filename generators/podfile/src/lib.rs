@@ -12,6 +12,7 @@ mod catalog;
 mod diagnostic;
 mod grammar;
 mod json;
+mod keys;
 mod limits;
 mod merge;
 mod names;
@@ -31,6 +32,7 @@ pub use app::{
 };
 pub use catalog::Catalog;
 pub use diagnostic::Diagnostic;
+pub use keys::{Form, Key, Rule, Table, Takes, pod_file};
 pub use limits::{HostTotals, Limits};
 pub use names::{
     Dns, Hosts, Resolver, parse_address, parse_dns_option, parse_domain, parse_hostname,
@@ -43,6 +45,7 @@ pub use pod::{
 pub use search::{
     LoadError, Loaded, list, load, load_file, load_file_with_places, load_with_places,
 };
+pub use support::Refuse;
 pub use values::{
     Capability, CpuQuota, CpuSet, CpuWeight, IoMax, MemorySize, Signal, Tasks, TimeSpan,
     credential_places,
@@ -72,6 +75,12 @@ pub fn keys() -> Vec<(String, &'static str)> {
 /// Whether `text` names a pod: `web`, or `web@1`, which is an instance of the template `web@`.
 pub fn is_pod_name(text: &str) -> bool {
     values::name::parse_instance(text).is_some()
+}
+
+/// What of the grammar this release refuses: each key with its table, `*` for any name, and what of
+/// it.
+pub fn refused() -> &'static [(&'static str, Refuse)] {
+    support::NOT_YET
 }
 
 /// The keys that this release refuses, wholly or for some of their values.

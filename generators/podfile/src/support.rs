@@ -3,7 +3,8 @@
 use crate::tree::{Node, Problem, Table, Value};
 
 /// What is refused of a key.
-enum Refuse {
+#[derive(Debug)]
+pub enum Refuse {
     /// The key itself.
     Key,
     /// These values.
@@ -16,7 +17,7 @@ enum Refuse {
 use Refuse::{AllBut, Key, Values, When};
 
 /// The keys, `*` for any name.
-const NOT_YET: &[(&str, Refuse)] = &[
+pub(crate) const NOT_YET: &[(&str, Refuse)] = &[
     ("network", AllBut(&["host", "none"])),
     ("flavour", AllBut(&["ns"])),
     ("log", Values(&["fields"])),

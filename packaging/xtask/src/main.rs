@@ -8,6 +8,7 @@ mod links;
 mod manual;
 mod msrv;
 mod rooms;
+mod schema;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -36,6 +37,8 @@ enum Chore {
         #[arg(long, value_name = "DIR", default_value = "target/completions")]
         out: PathBuf,
     },
+    /// Write the JSON schemas of the pod file to docs/, where they are checked in.
+    Schema,
     /// Check that crates and rooms import only downwards and that unsafe code is in its one room.
     Graph,
     /// Check that no dependency wants a newer Rust than the workspace states.
@@ -63,6 +66,7 @@ fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Man { out } => manual::man(&root, &out),
         Chore::Completions { out } => manual::completions(&out),
+        Chore::Schema => schema::write(&root),
         Chore::Graph => graph(&root),
         Chore::Msrv => report("msrv", &msrv::check(&root)?),
         Chore::Links => report("links", &links::check(&root)?),
@@ -71,6 +75,7 @@ fn run(chore: Chore) -> Result<()> {
             graph(&root)?;
             report("msrv", &msrv::check(&root)?)?;
             report("links", &links::check(&root)?)?;
+            report("schema", &schema::check(&root)?)?;
             report("ledger", &ledger::check(&root)?)
         }
     }

@@ -11,3 +11,5 @@ mod section;
 mod security;
 
 pub(crate) use pod::read;
+
+pub(crate) use security::SYSCTLS;

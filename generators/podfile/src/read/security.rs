@@ -125,7 +125,7 @@ fn rlimit(resource: &str, text: &str) -> Result<Rlimit, String> {
 }
 
 /// Sysctls that belong to the pod's IPC and UTS namespaces; what begins with these, too.
-const SYSCTLS: [&str; 12] = [
+pub(crate) const SYSCTLS: [&str; 12] = [
     "kernel.domainname",
     "kernel.msg_next_id",
     "kernel.msgmax",

@@ -1,7 +1,7 @@
 //! Calendar events (systemd.time(7)).
 
 /// Words that stand for a whole event.
-const WORDS: [&str; 11] = [
+pub(crate) const WORDS: [&str; 11] = [
     "minutely",
     "hourly",
     "daily",
@@ -14,7 +14,8 @@ const WORDS: [&str; 11] = [
     "semiannually",
     "biannually",
 ];
-const DAYS: [&str; 14] = [
+/// Days, long and short.
+pub(crate) const DAYS: [&str; 14] = [
     "mon",
     "monday",
     "tue",

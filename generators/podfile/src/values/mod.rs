@@ -20,10 +20,10 @@ pub use signal::Signal;
 pub use size::{MemorySize, Tasks};
 pub use time::TimeSpan;
 
-pub(crate) use calendar::parse_calendar;
+pub(crate) use calendar::{DAYS as CALENDAR_DAYS, WORDS as CALENDAR_WORDS, parse_calendar};
 pub(crate) use capability::{names as capability_names, parse_capability};
 pub(crate) use cpu::{parse_cpu_set, parse_cpu_weight, parse_quota, parse_weight};
 pub(crate) use listen::parse_listen;
-pub(crate) use signal::parse_signal;
+pub(crate) use signal::{names as signal_names, parse_signal};
 pub(crate) use size::{Base, parse_bytes, parse_memory, parse_tasks};
-pub(crate) use time::{parse_duration, parse_time_span};
+pub(crate) use time::{parse_duration, parse_time_span, units as time_units};

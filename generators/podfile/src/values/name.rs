@@ -41,7 +41,7 @@ pub(crate) fn parse_instance(text: &str) -> Option<Instance<'_>> {
 }
 
 /// The kinds of unit a dependency can be on.
-const UNIT_KINDS: [&str; 11] = [
+pub(crate) const UNIT_KINDS: [&str; 11] = [
     "service",
     "socket",
     "target",

@@ -62,6 +62,11 @@ impl fmt::Display for Signal {
     }
 }
 
+/// The names, without `SIG` and without the real-time ones.
+pub(crate) fn names() -> Vec<&'static str> {
+    NAMES.iter().map(|(name, _)| *name).collect()
+}
+
 /// Reads `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`, `RTMAX-1`.
 pub(crate) fn parse_signal(text: &str) -> Result<Signal, String> {
     let name = text.strip_prefix("SIG").unwrap_or(text);

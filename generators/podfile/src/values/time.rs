@@ -42,6 +42,11 @@ const UNITS: &[(&[&str], u64)] = &[
     (&["years", "year", "y"], 31_557_600_000_000),
 ];
 
+/// All names of units.
+pub(crate) fn units() -> Vec<&'static str> {
+    UNITS.iter().flat_map(|(names, _)| names.iter().copied()).collect()
+}
+
 impl std::str::FromStr for TimeSpan {
     type Err = String;
 
