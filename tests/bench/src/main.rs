@@ -58,6 +58,10 @@ fn start() -> Result<ExitCode> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "notify" => return notify::serve(),
+            "call" => {
+                let kind = arguments.next().context("call: of what?")?;
+                return parts::filter::call(&kind).map(|()| ExitCode::SUCCESS);
+            }
             "--list" => {
                 PARTS.iter().for_each(|part| println!("{:<10} {}", part.name, part.about));
                 return Ok(ExitCode::SUCCESS);

@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 /// Where a measured command's messages go: on the bed's tmpfs, so that nobody waits for a reader.
 const MESSAGES: &str = "/run/rocket-bench.messages";
 
+/// How long nothing is done before each case. When a process moves between cgroups the kernel waits
+/// for all processors, some ten milliseconds; a case that follows another's move at once is spared
+/// that wait, and would look faster for its place in the round.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// One of several things that are measured side by side.
 pub struct Case<'a> {
     /// What it is called in the table.
@@ -71,7 +76,7 @@ impl Samples {
 }
 
 /// Measures the cases in turn, round after round, so that whatever else the machine does hits all of
-/// them alike. Each round begins with another case.
+/// them alike. Each round begins with another case, and each case is measured after a pause.
 pub fn interleave(mut cases: Vec<Case<'_>>, warm: usize, rounds: usize) -> Result<Vec<Samples>> {
     let mut all: Vec<Samples> = cases
         .iter()
@@ -82,6 +87,7 @@ pub fn interleave(mut cases: Vec<Case<'_>>, warm: usize, rounds: usize) -> Resul
         for step in 0..count {
             let index = (round + step) % count;
             let case = &mut cases[index];
+            std::thread::sleep(PAUSE);
             let took = (case.time)().with_context(|| case.name.clone())?;
             if round >= warm {
                 all[index].ms.push(took.as_secs_f64() * 1000.0);

@@ -1,7 +1,9 @@
 //! The parts of the benchmark.
 
 mod fetch;
+pub mod filter;
 mod generator;
+mod isolation;
 mod many;
 mod memory;
 mod start;
@@ -30,6 +32,16 @@ pub const PARTS: &[Part] = &[
         run: start::run_true,
     },
     Part { name: "unit", about: "systemctl start of a pod", run: unit::run_units },
+    Part {
+        name: "isolation",
+        about: "a pod's start with its defences and without",
+        run: isolation::run_isolation,
+    },
+    Part {
+        name: "filter",
+        about: "a system call of an app with its filter and without",
+        run: filter::run_filter,
+    },
     Part { name: "memory", about: "what an idle pod costs", run: memory::run_idle },
     Part { name: "generator", about: "pod files to units", run: generator::run_generator },
     Part {
