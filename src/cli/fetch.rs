@@ -24,7 +24,8 @@ const INTERRUPTED: u8 = 130;
 /// Arguments of `rocket fetch`.
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
-    /// What to fetch: `./FILE.aci`, `/DIR/FILE.aci`, `oci:DIR[:TAG]`, `docker://HOST/NAME[:TAG][@DIGEST]`,
+    /// What to fetch: `./FILE.aci`, `/DIR/FILE.aci`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+    /// `docker://HOST/NAME[:TAG][@DIGEST]`,
     /// `https://HOST/PATH/FILE.aci`.
     #[arg(required = true, value_name = "REF")]
     pub references: Vec<String>,

@@ -104,6 +104,11 @@ impl<R: BufRead> Reader<R> {
         Self { input, offset: 0, left: 0, padding: 0, name: String::new(), ended: false }
     }
 
+    /// Where the stream is: right after [`Self::next_entry`], where that entry's content begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Whether the end marker was seen.
     pub fn ended(&self) -> bool {
         self.ended

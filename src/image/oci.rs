@@ -2,6 +2,7 @@
 
 pub mod convert;
 mod layout;
+mod packed;
 pub(crate) mod source;
 
 pub use layout::Layout;

@@ -29,6 +29,13 @@ pub enum Reference {
     },
     /// An ACI on a web server: `https://HOST/PATH`.
     Url(String),
+    /// An OCI image layout in a tar archive: `oci-archive:FILE[:TAG]`.
+    OciArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The tag inside it; may be left out when it holds one image.
+        tag: Option<String>,
+    },
     /// An image in a registry: `docker://HOST/REPOSITORY[:TAG][@DIGEST]`.
     Docker(DockerRef),
 }
@@ -117,14 +124,13 @@ impl ReferenceError {
             }
             Self::ShortDigest(_) => "rocket image list shows the digests",
             _ => {
-                "a reference is NAME[:VERSION], a digest, ./FILE.aci, /DIR/FILE.aci, oci:DIR[:TAG] or docker://HOST/NAME[:TAG]"
+                "a reference is NAME[:VERSION], a digest, ./FILE.aci, /DIR/FILE.aci, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker://HOST/NAME[:TAG]"
             }
         }
     }
 }
 
-const LATER: [(&str, &str); 5] = [
-    ("oci-archive:", "oci-archive:"),
+const LATER: [(&str, &str); 4] = [
     ("docker-archive:", "docker-archive:"),
     ("docker-daemon:", "docker-daemon:"),
     ("containers-storage:", "containers-storage:"),
@@ -152,7 +158,10 @@ impl FromStr for Reference {
             return DockerRef::parse(rest).map(Self::Docker).map_err(bad);
         }
         if let Some(rest) = text.strip_prefix("oci:") {
-            return oci_dir(rest);
+            return layout(rest).map(|(dir, tag)| Self::OciDir { dir, tag });
+        }
+        if let Some(rest) = text.strip_prefix("oci-archive:") {
+            return layout(rest).map(|(file, tag)| Self::OciArchive { file, tag });
         }
         if let Some(rest) = ["sha256", "sha512"].iter().find_map(|a| text.strip_prefix(a))
             && let Some(hex) = rest.strip_prefix([':', '-'])
@@ -175,7 +184,8 @@ fn url(text: &str) -> Result<Reference, ReferenceError> {
     Err(ReferenceError::Url(text.replace(|c: char| c.is_control(), "\u{fffd}")))
 }
 
-fn oci_dir(rest: &str) -> Result<Reference, ReferenceError> {
+/// A path and perhaps a tag.
+fn layout(rest: &str) -> Result<(PathBuf, Option<String>), ReferenceError> {
     let (dir, tag) = match rest.rsplit_once(':') {
         Some((dir, tag)) if !tag.contains('/') && !tag.is_empty() => (dir, Some(tag.to_owned())),
         _ => (rest, None),
@@ -183,7 +193,7 @@ fn oci_dir(rest: &str) -> Result<Reference, ReferenceError> {
     if dir.is_empty() {
         return Err(ReferenceError::Empty);
     }
-    Ok(Reference::OciDir { dir: PathBuf::from(dir), tag })
+    Ok((PathBuf::from(dir), tag))
 }
 
 fn name_ref(text: &str) -> Result<NameRef, ReferenceError> {
@@ -255,6 +265,10 @@ impl fmt::Display for Reference {
             Self::AciFile(path) => path.display().fmt(f),
             Self::OciDir { dir, tag: Some(tag) } => write!(f, "oci:{}:{tag}", dir.display()),
             Self::OciDir { dir, tag: None } => write!(f, "oci:{}", dir.display()),
+            Self::OciArchive { file, tag: Some(tag) } => {
+                write!(f, "oci-archive:{}:{tag}", file.display())
+            }
+            Self::OciArchive { file, tag: None } => write!(f, "oci-archive:{}", file.display()),
             Self::Docker(image) => image.fmt(f),
             Self::Url(url) => f.write_str(url),
         }
@@ -283,6 +297,9 @@ mod tests {
         assert_eq!(parse("oci:dir"), oci("dir", None));
         assert_eq!(parse("oci:/d/x:latest"), oci("/d/x", Some("latest")));
         assert_eq!(parse("oci:a:b/c"), oci("a:b/c", None));
+        let archive = Reference::OciArchive { file: "x/a.tar".into(), tag: Some("v1".into()) };
+        assert_eq!(parse("oci-archive:x/a.tar:v1"), Ok(archive.clone()));
+        assert_eq!(archive.to_string(), "oci-archive:x/a.tar:v1");
         assert!(matches!(parse("sha512:0123abcd"), Ok(Reference::Digest(_))));
     }
 

@@ -305,7 +305,7 @@ fn references_that_are_not_supported_are_named() {
     for (reference, why) in [
         ("docker://host/Nginx", "means no image of a registry"),
         ("https://user@example.com/a.aci", "is no address of an image"),
-        ("oci-archive:a.tar", "oci-archive: references are not supported"),
+        ("docker-archive:a.tar", "docker-archive: references are not supported"),
         ("localhost:5000/x", "docker://HOST:PORT/NAME"),
         ("sha512-1234", "at least 8 digits"),
         ("example.com/none", "not in the store"),

@@ -10,4 +10,5 @@ mod foreign;
 mod kit;
 mod layers;
 mod pack;
+mod packed;
 mod store;

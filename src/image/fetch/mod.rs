@@ -12,6 +12,7 @@ use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::local::Host;
 use crate::image::manifest::ImageManifest;
+use crate::image::oci::Layout;
 use crate::image::reference::{NameRef, Reference};
 use crate::image::store::{Fetched, ImageId, Store, Stored, TempDir, Verified};
 use crate::image::transport::Remote;
@@ -73,7 +74,10 @@ impl Fetch<'_> {
     fn bring(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
         match reference {
             Reference::AciFile(path) => self.aci(path, &path.display().to_string()),
-            Reference::OciDir { dir, tag } => self.oci_dir(dir, tag.as_deref()),
+            Reference::OciDir { dir, tag } => self.layout(&Layout::open(dir)?, dir, tag.as_deref()),
+            Reference::OciArchive { file, tag } => {
+                self.layout(&Layout::open_archive(file)?, file, tag.as_deref())
+            }
             Reference::Url(url) => self.web(url),
             Reference::Docker(image) => self.docker(image),
             Reference::Name(_) | Reference::Digest(_) => {
@@ -129,7 +133,7 @@ pub(crate) fn host_arch() -> &'static str {
 }
 
 /// Opens a regular file that somebody named, without being held up by a pipe or a device.
-fn open_regular(path: &Path) -> Result<(File, u64), ImageError> {
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), ImageError> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let fd = rustix::fs::open(path, flags, Mode::empty())

@@ -59,16 +59,20 @@ pub(super) struct Wish<'a> {
 }
 
 impl Fetch<'_> {
-    /// Fetches from a layout.
-    pub(super) fn oci_dir(&mut self, dir: &Path, tag: Option<&str>) -> Result<Stored, ImageError> {
-        let layout = Layout::open(dir)?;
+    /// Fetches from a layout, which `path` gives a name where it says none itself.
+    pub(super) fn layout(
+        &mut self,
+        layout: &Layout,
+        path: &Path,
+        tag: Option<&str>,
+    ) -> Result<Stored, ImageError> {
         let (start, ref_name) = layout.start(tag)?;
-        let name = self.oci_name(dir, tag, ref_name.as_deref())?;
+        let name = self.oci_name(path, tag, ref_name.as_deref())?;
         let origin = match tag {
             Some(tag) => format!("{}:{tag}", layout.name()),
             None => layout.name().to_owned(),
         };
-        self.oci(Wish { source: &layout, start, name, origin })
+        self.oci(Wish { source: layout, start, name, origin })
     }
 
     /// Fetches an image from where its blobs are.
@@ -318,7 +322,9 @@ impl Fetch<'_> {
             Some((name, _)) => (name.to_owned(), None),
             None => {
                 let dir = std::fs::canonicalize(dir).map_err(|e| ImageError::io("find", dir, e))?;
-                let base = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                // An archive is called without what its name ends in.
+                let base = if dir.is_file() { dir.file_stem() } else { dir.file_name() };
+                let base = base.unwrap_or_default().to_string_lossy().into_owned();
                 (base, tag.or(ref_name).map(str::to_owned))
             }
         };

@@ -1,10 +1,11 @@
-//! The directory: `oci-layout`, `index.json`, `blobs/`.
+//! The layout: `oci-layout`, `index.json`, `blobs/`, in a directory or in a tar archive.
 
+use super::packed::Packed;
 use super::source::{Blobs, MAX_JSON, bad, digest, json};
 use super::{Descriptor, Index};
 use crate::image::digest::Digest;
 use crate::image::error::ImageError;
-use crate::image::fetch::{Watch, copy_in};
+use crate::image::fetch::{Watch, copy_in, open_regular};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::Read;
@@ -18,20 +19,39 @@ const FULL_NAME: &str = "io.containerd.image.name";
 /// A layout on disk.
 #[derive(Debug)]
 pub struct Layout {
-    dir: PathBuf,
+    path: PathBuf,
     name: String,
+    /// The archive, when it is one.
+    packed: Option<Packed>,
 }
 
 impl Layout {
     /// Opens a layout.
     pub fn open(dir: &Path) -> Result<Self, ImageError> {
-        let layout = Self { dir: dir.to_owned(), name: format!("oci:{}", dir.display()) };
+        let name = format!("oci:{}", dir.display());
+        Self { path: dir.to_owned(), name, packed: None }.checked()
+    }
+
+    /// Opens a layout in a tar archive.
+    pub fn open_archive(path: &Path) -> Result<Self, ImageError> {
+        let name = format!("oci-archive:{}", path.display());
+        let (file, _) = open_regular(path)?;
+        let packed = Packed::open(file).map_err(|e| ImageError::bad(&name, e))?;
+        Self { path: path.to_owned(), name, packed: Some(packed) }.checked()
+    }
+
+    fn checked(self) -> Result<Self, ImageError> {
+        let layout = self;
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Marker {
             image_layout_version: String,
         }
-        if !dir.join("oci-layout").exists() {
+        let found = match &layout.packed {
+            Some(packed) => packed.has("oci-layout"),
+            None => layout.path.join("oci-layout").exists(),
+        };
+        if !found {
             return Err(bad(&layout, "this is no OCI image layout: it has no file oci-layout"));
         }
         let marker: Marker = json(&layout, "oci-layout", &layout.read("oci-layout")?)?;
@@ -48,23 +68,29 @@ impl Layout {
         tagged(self, index, tag)
     }
 
-    fn open_file(&self, path: &str) -> Result<File, ImageError> {
-        let full = self.dir.join(path);
+    /// One file of the layout, how long it is, and its path for messages.
+    fn open_file(&self, path: &str) -> Result<(Box<dyn Read + '_>, u64, PathBuf), ImageError> {
+        let full = self.path.join(path);
+        if let Some(packed) = &self.packed {
+            let (part, size) =
+                packed.get(path).ok_or_else(|| bad(self, format!("it has no file {path}")))?;
+            return Ok((Box::new(part), size, full));
+        }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = rustix::fs::open(&full, flags, Mode::empty())
             .map_err(|e| ImageError::io("open", &full, e))?;
         let file = File::from(fd);
-        if file.metadata().map_err(|e| ImageError::io("stat", &full, e))?.is_file() {
-            Ok(file)
+        let found = file.metadata().map_err(|e| ImageError::io("stat", &full, e))?;
+        if found.is_file() {
+            Ok((Box::new(file), found.len(), full))
         } else {
             Err(bad(self, format!("{path} is not a regular file")))
         }
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, ImageError> {
-        let file = self.open_file(path)?;
+        let (file, _, full) = self.open_file(path)?;
         let mut bytes = Vec::new();
-        let full = self.dir.join(path);
         file.take(MAX_JSON + 1)
             .read_to_end(&mut bytes)
             .map_err(|e| ImageError::io("read", full, e))?;
@@ -91,10 +117,7 @@ impl Blobs for Layout {
         watch: &Watch<'_>,
     ) -> Result<(File, Digest), ImageError> {
         let digest = digest(self, descriptor)?;
-        let path = blob_path(&digest);
-        let file = self.open_file(&path)?;
-        let full = self.dir.join(path);
-        let size = file.metadata().map_err(|e| ImageError::io("stat", &full, e))?.len();
+        let (file, size, full) = self.open_file(&blob_path(&digest))?;
         if size != descriptor.size {
             let wanted = descriptor.size;
             let text = format!("the blob {digest} has {size} bytes, its descriptor says {wanted}");
@@ -136,7 +159,7 @@ fn tagged(
             None => bad(source, "its index is empty"),
         }),
         _ => {
-            let text = format!("it holds several images; say oci:DIR:TAG (tags: {listed})");
+            let text = format!("it holds several images; say which, with :TAG (tags: {listed})");
             Err(bad(source, text))
         }
     }
