@@ -142,7 +142,9 @@ pub fn gc(paths: &Paths, config: &Config, args: &GcArgs) -> Result<ExitCode, Fai
     if args.pod.is_none() {
         if !args.dry_run {
             // What a rocket that was killed in the middle had taken and no pod directory has.
-            crate::pod::ids::sweep(paths).map_err(Failure::new)?;
+            for damaged in crate::pod::ids::sweep(paths).map_err(Failure::new)?.damaged {
+                output::note(&format!("rocket: warning: {damaged}"));
+            }
         }
         match crate::cli::image::collect(paths, &gone, args.dry_run) {
             Ok(more) => freed.extend(more),

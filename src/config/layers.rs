@@ -122,8 +122,22 @@ struct FetchKeys {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Ids {
+    #[serde(default, deserialize_with = "id")]
     first: Option<u32>,
+    #[serde(default, deserialize_with = "id")]
     last: Option<u32>,
+}
+
+/// Ids below are the host's own. A range with 4294967295 in it is one that the kernel does not map.
+const POD_IDS: std::ops::RangeInclusive<u32> = 65_536..=4_294_901_759;
+
+fn id<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let id = u32::deserialize(from)?;
+    if POD_IDS.contains(&id) {
+        return Ok(Some(id));
+    }
+    let (least, most) = (POD_IDS.start(), POD_IDS.end());
+    Err(serde::de::Error::custom(format!("{id} is not an id for pods; write {least} to {most}")))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -305,6 +319,32 @@ mod tests {
             std::fs::write(local.join("rocket.toml"), format!("state-dir = {path:?}")).unwrap();
             let error = read().unwrap_err().to_string();
             assert!(error.contains("rocket.toml:1:13: ") && error.contains("absolute"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ids_that_no_pod_can_have_are_refused_where_they_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        for (id, good) in [
+            ("65536", true),
+            ("4294901759", true),
+            ("0", false),
+            ("65535", false),
+            ("4294901760", false),
+            ("4294967295", false),
+        ] {
+            for key in ["first", "last"] {
+                std::fs::write(dir.path().join("rocket.toml"), format!("[ids]\n{key} = {id}\n"))
+                    .unwrap();
+                match Config::from_dirs(&[dir.path()]) {
+                    Ok(_) => assert!(good, "{key} = {id}"),
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(!good && text.contains("write 65536 to 4294901759"), "{text}");
+                        assert!(text.contains("rocket.toml:2:"), "{text}");
+                    }
+                }
+            }
         }
     }
 }

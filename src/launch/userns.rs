@@ -18,13 +18,14 @@ use thiserror::Error;
 /// A source that cannot show the pod's ids.
 #[derive(Debug, Error)]
 #[error(
-    "{what} ({path}, on {kind}) cannot be given the ids of the pod's user namespace: {source}; {remedy}"
+    "{what} ({path}, on {kind}) cannot be given the ids of the pod's user namespace: {reason}; {remedy}"
 )]
 pub struct IdmapError {
     what: String,
     path: PathBuf,
     kind: String,
-    source: io::Error,
+    // Not a source in the sense of errors: it is in the text.
+    reason: io::Error,
     remedy: String,
 }
 
@@ -114,14 +115,14 @@ pub(super) fn idmap(
             }
             None => format!("{without}, or move rocket's state to ext4, xfs or btrfs"),
         };
-        let source = match error.errno() {
+        let reason = match error.errno() {
             Some(libc_einval) if libc_einval == rustix::io::Errno::INVAL.raw_os_error() => {
                 io::Error::other("this file system, or one mounted below it, has no id maps")
             }
             Some(number) => io::Error::from_raw_os_error(number),
             None => io::Error::other(error),
         };
-        IdmapError { what, path, kind: kind(mount), source, remedy }
+        IdmapError { what, path, kind: kind(mount), reason, remedy }
     })
 }
 

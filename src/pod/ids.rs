@@ -5,6 +5,7 @@
 //! `name:NAME` for a pod with `state` volumes, whose next instances have the same one. It is there
 //! with its whole content or not at all. What a pod directory has is noted in it, and goes with it.
 
+mod check;
 mod reserved;
 
 use super::directory::State;
@@ -26,6 +27,11 @@ pub const NOTE: &str = "ids";
 
 /// Stands for the range that a start would choose. No pod ever has the host's root.
 pub const FORESEEN: IdMap = IdMap { base: 0, count: COUNT };
+
+/// The least id that a pod may have: those of the host's accounts are below.
+pub const LEAST: u32 = COUNT;
+/// The greatest. The kernel maps no range with 4294967295 in it, which is no id.
+pub const GREATEST: u32 = u32::MAX - COUNT;
 
 /// Where ranges may lie: whole ones of [`COUNT`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +68,30 @@ pub enum IdsError {
         base: u32,
         /// Who has them.
         owner: String,
+    },
+    /// An entry that rocket did not write so.
+    #[error("{path} is damaged: {found}; {remedy}")]
+    Damaged {
+        /// The entry.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A range that is known, and that no pod may have (any more).
+    #[error("{whose} has the ids from {base} on (see {path}), {why}; {remedy}")]
+    Forbidden {
+        /// Who would have it.
+        whose: String,
+        /// The first id.
+        base: u32,
+        /// Where that is said.
+        path: PathBuf,
+        /// Why it may not.
+        why: String,
+        /// What to do.
+        remedy: String,
     },
     /// A system call failed.
     #[error("cannot {what} {path}")]
@@ -118,9 +148,11 @@ impl Owner {
 impl Pool {
     /// The first ids of its ranges, from the one that `seed` picks on.
     fn bases(self, seed: u64) -> impl Iterator<Item = u32> {
-        let first = self.first.div_ceil(COUNT);
+        // Below it are the host's own.
+        let first = self.first.max(LEAST).div_ceil(COUNT);
         // One past the last whole one.
-        let end = u32::try_from((u64::from(self.last) + 1) / u64::from(COUNT)).unwrap_or(0);
+        let last = u64::from(self.last.min(GREATEST));
+        let end = u32::try_from((last + 1) / u64::from(COUNT)).unwrap_or(0);
         let slots = end.saturating_sub(first);
         let start = u32::try_from(seed % u64::from(slots.max(1))).unwrap_or(0);
         (0..slots).map(move |step| {
@@ -143,7 +175,26 @@ fn read(path: &Path) -> Result<Option<String>, IdsError> {
     match std::fs::read_link(path) {
         Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // What readlink(2) says of anything else than a link.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(check::damaged(path, "no symbolic link".to_owned()))
+        }
         Err(error) => Err(io_error("read", path)(error)),
+    }
+}
+
+/// The range that a name's pointer names.
+fn read_pointer(paths: &Paths, name: &PodName) -> Result<Option<u32>, IdsError> {
+    let path = pointer(paths, name);
+    read(&path)?.map(|text| check::base(&path, &text)).transpose()
+}
+
+/// Whose an entry says a range is.
+fn read_owner(path: &Path) -> Result<Option<Owner>, IdsError> {
+    let Some(text) = read(path)? else { return Ok(None) };
+    match Owner::parse(&text) {
+        Some(owner) => Ok(Some(owner)),
+        None => Err(check::damaged(path, format!("{text:?} is neither a pod nor a name"))),
     }
 }
 
@@ -173,7 +224,7 @@ pub fn claim(
     let ids = paths.ids();
     files::make_private_dirs(&ids).map_err(io_error("make directory", &ids))?;
     let base = match name {
-        Some(name) => match remembered(paths, name)? {
+        Some(name) => match remembered(paths, pool, name)? {
             None if state => Some(for_name(paths, pool, name)?),
             known => known,
         },
@@ -218,13 +269,12 @@ fn search(
 }
 
 /// The range that a name has, if it has one. The name is the caller's: it holds its lock.
-fn remembered(paths: &Paths, name: &PodName) -> Result<Option<u32>, IdsError> {
-    let Some(base) = read(&pointer(paths, name))?.and_then(|text| text.parse().ok()) else {
-        return Ok(None);
-    };
+fn remembered(paths: &Paths, pool: Pool, name: &PodName) -> Result<Option<u32>, IdsError> {
+    let Some(base) = read_pointer(paths, name)? else { return Ok(None) };
+    check::of_name(name, base, &pointer(paths, name), pool, Path::new("/etc"))?;
     let owner = Owner::Name(name.clone());
     // An entry that a power cut took is made again, unless somebody was faster.
-    if take(paths, base, &owner)? || read(&entry(paths, base))? == Some(owner.text()) {
+    if take(paths, base, &owner)? || read_owner(&entry(paths, base))? == Some(owner) {
         return Ok(Some(base));
     }
     Ok(None)
@@ -278,7 +328,7 @@ pub fn release(paths: &Paths, uuid: Uuid, noted: Option<u32>) -> Result<(), IdsE
 /// again.
 ///
 /// # Errors
-/// [`IdsError::Lost`] if it is not.
+/// [`IdsError::Lost`] if it is not, [`IdsError::Forbidden`] if no pod may have it any more.
 pub fn confirm(
     paths: &Paths,
     map: IdMap,
@@ -286,57 +336,77 @@ pub fn confirm(
     name: Option<&PodName>,
 ) -> Result<(), IdsError> {
     let owners = [Some(Owner::Pod(uuid)), name.cloned().map(Owner::Name)];
-    let ours = |text: &str| owners.iter().flatten().any(|owner| owner.text() == text);
     let path = entry(paths, map.base);
-    let found = match read(&path)? {
-        Some(found) => found,
+    check::of_pod(uuid, map, &path, Path::new("/etc"))?;
+    let found = match read_owner(&path)? {
+        Some(found) => Some(found),
         None if take(paths, map.base, &Owner::Pod(uuid))? => return Ok(()),
-        None => read(&path)?.unwrap_or_default(),
+        None => read_owner(&path)?,
     };
-    if ours(&found) {
+    if owners.contains(&found) {
         return Ok(());
     }
-    Err(IdsError::Lost { uuid, base: map.base, owner: found })
+    let owner = found.map_or_else(|| "nobody".to_owned(), |owner| owner.text());
+    Err(IdsError::Lost { uuid, base: map.base, owner })
 }
 
-/// Frees the ranges of pod directories that are gone, and of names without pods and volumes. Gives
-/// the first ids of what it freed.
+/// What [`sweep`] came upon.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// First ids of what it freed.
+    pub freed: Vec<u32>,
+    /// Entries that tell nothing: they stay as they are, and keep no other.
+    pub damaged: Vec<IdsError>,
+}
+
+/// Frees the ranges of pod directories that are gone, and of names without pods and volumes.
 ///
 /// # Errors
 /// Any IO error.
-pub fn sweep(paths: &Paths) -> Result<Vec<u32>, IdsError> {
+pub fn sweep(paths: &Paths) -> Result<Swept, IdsError> {
     let ids = paths.ids();
-    let mut freed = Vec::new();
+    let mut swept = Swept::default();
     let entries = match std::fs::read_dir(&ids) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(freed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(swept),
         Err(error) => return Err(io_error("read directory", &ids)(error)),
     };
     for file in entries {
         let file = file.map_err(io_error("read directory", &ids))?.file_name();
         let Some(text) = file.to_str() else { continue };
-        if let Some(name) = text.strip_prefix("name.").and_then(|name| PodName::new(name).ok()) {
-            freed.extend(sweep_name(paths, &name)?);
+        let found = if let Some(name) = text.strip_prefix("name.") {
+            let Ok(name) = PodName::new(name) else { continue };
+            sweep_name(paths, &name)
+        } else if let Ok(base) = text.parse() {
+            sweep_entry(paths, base)
+        } else {
             continue;
-        }
-        let Ok(base) = text.parse::<u32>() else { continue };
-        let owner = read(&entry(paths, base))?.as_deref().and_then(Owner::parse);
-        let leaked = match &owner {
-            // Moves of a pod go through these states in this order, and only forward.
-            Some(Owner::Pod(uuid)) => {
-                State::ALL.iter().all(|state| !state.path(paths, *uuid).exists())
-            }
-            Some(Owner::Name(name)) => {
-                read(&pointer(paths, name))?.and_then(|at| at.parse().ok()) != Some(base)
-            }
-            None => false,
         };
-        if let (true, Some(owner)) = (leaked, owner) {
-            free(paths, base, &owner)?;
-            freed.push(base);
+        match found {
+            Ok(freed) => swept.freed.extend(freed),
+            Err(damaged @ IdsError::Damaged { .. }) => swept.damaged.push(damaged),
+            Err(error) => return Err(error),
         }
     }
-    Ok(freed)
+    Ok(swept)
+}
+
+fn sweep_entry(paths: &Paths, base: u32) -> Result<Option<u32>, IdsError> {
+    let Some(owner) = read_owner(&entry(paths, base))? else { return Ok(None) };
+    let leaked = match &owner {
+        // Moves of a pod go through these states in this order, and only forward.
+        Owner::Pod(uuid) => State::ALL.iter().all(|state| !state.path(paths, *uuid).exists()),
+        // One whose pointer says nothing that can be read may still be the name's.
+        Owner::Name(name) => match read_pointer(paths, name) {
+            Ok(at) => at != Some(base),
+            Err(IdsError::Damaged { .. }) => false,
+            Err(error) => return Err(error),
+        },
+    };
+    if leaked {
+        free(paths, base, &owner)?;
+    }
+    Ok(leaked.then_some(base))
 }
 
 /// A name keeps its range while it has a pod directory or a volume.
@@ -359,15 +429,15 @@ fn sweep_name(paths: &Paths, name: &PodName) -> Result<Option<u32>, IdsError> {
         Err(NameError::Invalid(_)) => return Ok(None),
     };
     let path = pointer(paths, name);
-    let base = read(&path)?.and_then(|text| text.parse().ok());
-    if let Some(base) = base {
+    let base = read_pointer(paths, name);
+    if let Ok(Some(base)) = base {
         free(paths, base, &Owner::Name(name.clone()))?;
+        std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
     }
-    std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
     // The lock file was made for this look only.
     lock.forget()
         .map_err(|error| io_error("forget the name in", &paths.names())(io::Error::other(error)))?;
-    Ok(base)
+    base
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ fn a_pool_has_whole_ranges_and_each_once() {
     assert_eq!(all.first().copied(), Some(524_288));
     assert_eq!(all.last().map(|last| last + (COUNT - 1)), Some(1_879_048_191));
     let top = Pool { first: u32::MAX - COUNT, last: u32::MAX };
-    assert_eq!(bases(top, 1), [u32::MAX - (COUNT - 1)]);
+    assert_eq!(bases(top, 1), [] as [u32; 0], "the kernel maps none with the last id");
+    assert_eq!(bases(Pool { first: 0, last: 3 * COUNT - 1 }, 0), [COUNT, 2 * COUNT]);
 }
 
 #[test]
@@ -70,16 +71,16 @@ fn a_name_keeps_its_range_until_it_has_neither_pod_nor_volume() {
     std::fs::create_dir_all(&volume).unwrap();
     // A power cut that takes the entry does not take the range.
     std::fs::remove_file(entry(&paths, base)).unwrap();
-    assert_eq!(remembered(&paths, &name).unwrap(), Some(base));
+    assert_eq!(remembered(&paths, MANY, &name).unwrap(), Some(base));
     // Held: nobody looks. With a volume: kept.
-    assert!(sweep(&paths).unwrap().is_empty());
+    assert!(sweep(&paths).unwrap().freed.is_empty());
     lock.forget().unwrap();
-    assert!(sweep(&paths).unwrap().is_empty());
+    assert!(sweep(&paths).unwrap().freed.is_empty());
     std::fs::remove_dir(&volume).unwrap();
     let held = NameLock::claim(&paths, &name).unwrap();
-    assert!(sweep(&paths).unwrap().is_empty());
+    assert!(sweep(&paths).unwrap().freed.is_empty());
     drop(held);
-    assert_eq!(sweep(&paths).unwrap(), [base]);
+    assert_eq!(sweep(&paths).unwrap().freed, [base]);
     assert_eq!(std::fs::read_dir(paths.ids()).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(paths.names()).unwrap().count(), 0);
 }
@@ -96,13 +97,13 @@ fn what_a_killed_rocket_left_is_found() {
     // A name's entry that nothing points to.
     let name = PodName::new("x").unwrap();
     assert!(take(&paths, 131_072, &Owner::Name(name)).unwrap());
-    let freed: BTreeSet<u32> = sweep(&paths).unwrap().into_iter().collect();
+    let freed: BTreeSet<u32> = sweep(&paths).unwrap().freed.into_iter().collect();
     assert_eq!(freed, BTreeSet::from([lost, 131_072]));
     assert_eq!(read(&entry(&paths, kept)).unwrap(), Some(format!("pod:{}", alive.uuid())));
     // What is not an entry is left alone.
     std::fs::write(paths.ids().join("README"), "").unwrap();
     symlink("somebody", paths.ids().join("77")).unwrap();
-    assert!(sweep(&paths).unwrap().is_empty());
+    assert!(sweep(&paths).unwrap().freed.is_empty());
     assert_eq!(std::fs::read_dir(paths.ids()).unwrap().count(), 3);
 }
 
@@ -142,4 +143,93 @@ fn many_at_once_never_share_a_range() {
     });
     assert_eq!(bases.len(), 64);
     assert_eq!(bases.iter().collect::<BTreeSet<_>>().len(), 64);
+}
+
+#[test]
+fn a_damaged_entry_is_named_and_never_becomes_a_range() {
+    let root = tempfile::tempdir().unwrap();
+    let paths = Paths::new(root.path());
+    let name = PodName::new("db").unwrap();
+    let _lock = NameLock::claim(&paths, &name).unwrap();
+    let pod = pod(&paths);
+    let again = || {
+        for state in [true, false] {
+            let claimed = claim(&paths, MANY, pod.uuid(), pod.path(), Some(&name), state);
+            let error = claimed.unwrap_err().to_string();
+            assert!(error.contains("ids/name.db is damaged: "), "{error}");
+            assert!(error.contains("remove it: the next start takes another range"), "{error}");
+        }
+    };
+    std::fs::create_dir_all(paths.ids()).unwrap();
+    let path = pointer(&paths, &name);
+    for target in ["0", "1", "65535", "524289", "4294901760", "-1", "junk", "524288x"] {
+        symlink(target, &path).unwrap();
+        again();
+        std::fs::remove_file(&path).unwrap();
+    }
+    std::fs::write(&path, "524288").unwrap();
+    again();
+    std::fs::remove_file(&path).unwrap();
+    // No entry was made for any of them.
+    assert_eq!(std::fs::read_dir(paths.ids()).unwrap().count(), 0);
+    // Nor is a range's own entry believed that says nothing.
+    symlink("524288", &path).unwrap();
+    std::fs::write(entry(&paths, 524_288), "").unwrap();
+    let error = remembered(&paths, MANY, &name).unwrap_err().to_string();
+    assert!(error.contains("ids/524288 is damaged: no symbolic link"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    assert_ne!(claim(&paths, MANY, pod.uuid(), pod.path(), Some(&name), true).unwrap().base, 0);
+}
+
+#[test]
+fn a_range_that_the_host_has_meanwhile_is_refused_by_name() {
+    let etc = tempfile::tempdir().unwrap();
+    let name = PodName::new("db").unwrap();
+    let at = Path::new("/state/ids/name.db");
+    let base = 65_536 * 20;
+    let of_name = |base, pool| check::of_name(&name, base, at, pool, etc.path());
+    let map = IdMap { base, count: COUNT };
+    let of_pod = |map| check::of_pod(Uuid::nil(), map, at, etc.path());
+    of_name(base, MANY).unwrap();
+    of_pod(map).unwrap();
+    for bad in [IdMap { base: 0, ..map }, IdMap { base: 524_289, ..map }, IdMap { count: 9, ..map }]
+    {
+        let error = of_pod(bad).unwrap_err().to_string();
+        assert!(error.contains("has the ids from") && error.contains("rocket rm"), "{error}");
+    }
+    let error = of_name(base, TWO).unwrap_err().to_string();
+    assert!(error.contains("not among ids.first = 1000000 to ids.last = 1179653"), "{error}");
+    std::fs::write(etc.path().join("subuid"), format!("me:{}:10\n", base + 9)).unwrap();
+    for (error, next) in [
+        (
+            of_name(base, MANY).unwrap_err(),
+            "remove /state/ids/name.db: the next start takes another",
+        ),
+        (of_pod(map).unwrap_err(), "(rocket rm 00000000-"),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("has the ids from 1310720 on (see /state/ids/name.db)"), "{error}");
+        assert!(error.contains("accounts of the host have some of them by now"), "{error}");
+        assert!(error.contains(next), "{error}");
+    }
+}
+
+#[test]
+fn damaged_entries_keep_no_other_from_being_freed() {
+    let root = tempfile::tempdir().unwrap();
+    let paths = Paths::new(root.path());
+    let gone = pod(&paths);
+    let lost = take_one(&paths, MANY, &gone).unwrap().base;
+    std::fs::remove_dir_all(gone.path()).unwrap();
+    std::fs::write(paths.ids().join("0"), "").unwrap();
+    std::fs::write(paths.ids().join("name.plain"), "").unwrap();
+    symlink("somebody", paths.ids().join("65536")).unwrap();
+    symlink("0", paths.ids().join("name.zero")).unwrap();
+    // Perhaps this one's: what its pointer said is not known.
+    symlink("name:zero", paths.ids().join("131072")).unwrap();
+    let swept = sweep(&paths).unwrap();
+    assert_eq!(swept.freed, [lost]);
+    let said: Vec<String> = swept.damaged.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert_eq!(std::fs::read_dir(paths.ids()).unwrap().count(), 5);
 }

@@ -31,9 +31,11 @@ pub fn enter(descriptors: &mut Descriptors) -> Result<()> {
 /// Hard limits are raised by the host's root only: init takes the highest that any app is to have,
 /// and each app lowers its own.
 pub fn raise_limits(plan: &PodPlan) -> Result<()> {
-    for limit in plan.apps.iter().flat_map(|app| &app.rlimits) {
-        proc::raise_hard_limit(&limit.resource, limit.hard)
-            .context(|| format!("raise the limit {}", limit.resource))?;
+    for app in &plan.apps {
+        for limit in &app.rlimits {
+            proc::raise_hard_limit(&limit.resource, limit.hard)
+                .context(|| format!("app {}", app.name))?;
+        }
     }
     Ok(())
 }
