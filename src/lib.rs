@@ -16,6 +16,7 @@ pub mod config;
 pub mod files;
 pub mod host;
 pub mod image;
+pub mod import;
 pub mod launch;
 pub mod lint;
 pub mod pod;

@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod freed;
 pub mod gc;
 pub mod image;
+pub mod import;
 pub mod input;
 pub mod kill;
 pub mod lint;
@@ -94,6 +95,8 @@ pub enum Command {
     Gc(gc::GcArgs),
     /// Say what is wrong with pod files, and what this host makes of them.
     Lint(lint::LintArgs),
+    /// Make pod files of what other programs read, and say what they do not carry.
+    Import(Box<import::ImportArgs>),
     /// Show what is configured, and where it was said.
     Config(config::ConfigArgs),
     /// Bring an image into the store.
@@ -167,6 +170,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Rm(args) => gc::rm(&paths, &args),
         Command::Gc(args) => gc::gc(&paths, &config, &args),
         Command::Lint(args) => lint::run(&paths, &args),
+        Command::Import(args) => import::run(&args),
         Command::Config(args) => Ok(config::run(&config, &args)),
         Command::Fetch(args) => fetch::run(&paths, &config, args),
         Command::Image(args) => image::run(&paths, args),

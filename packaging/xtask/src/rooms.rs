@@ -15,6 +15,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("systemd", &["image", "pod", "launch", "cli"]),
     ("launch", &["cli"]),
     ("lint", &["files", "config", "host", "image", "pod", "systemd", "launch", "cli"]),
+    ("import", &["files", "config", "host", "image", "pod", "systemd", "launch", "lint", "cli"]),
     ("cli", &[]),
     ("lib", &[]),
     ("main", &[]),
