@@ -153,6 +153,36 @@ fn bad_values() {
             "4:12: \"/proc\" cannot be a volume: it is rocket's own",
         ),
         (
+            "mount below /dev",
+            "mounts = { \"/dev/data\" = \"v\" }\n[volume.v]\nkind = \"tmpfs\"",
+            "4:12: \"/dev/data\" cannot be a volume: it is rocket's own",
+        ),
+        (
+            "state in place of shared memory",
+            "mounts = { \"/dev/shm\" = \"v\" }\n[volume.v]\nkind = \"state\"",
+            "4:12: \"/dev/shm\" takes a volume of kind = \"tmpfs\" only",
+        ),
+        (
+            "a tmpfs without a limit",
+            "[volume.v]\nkind = \"tmpfs\"\nsize = \"0\"",
+            "6:8: \"0\" would be no limit; write a size of 1 or more: \"64M\"",
+        ),
+        (
+            "a tmpfs past all bounds",
+            "[volume.v]\nkind = \"tmpfs\"\nsize = \"15E\"",
+            "6:8: \"15E\" is more than a tmpfs can have; write less than \"8E\"",
+        ),
+        (
+            "no task",
+            "limits.tasks-max = \"0%\"",
+            "4:20: \"0%\" would be no task at all; write \"0.01%\" or more",
+        ),
+        (
+            "an owner that is not in the pod",
+            "[volume.v]\nkind = \"state\"\nuid = 65536",
+            "6:7: uid 65536 is not among the ids of the pod, 0 to 65535",
+        ),
+        (
             "two mounts, one place",
             "mounts = { \"/a\" = \"v\", \"/a/\" = \"v\" }\n[volume.v]\nkind = \"state\"",
             "4:24: \"/a\" is mounted twice",

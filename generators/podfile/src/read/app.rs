@@ -240,6 +240,7 @@ fn mounts(section: &Section<'_>, name: &str) -> Vec<AppMount> {
 fn mount_target(text: &str) -> Result<String, String> {
     let path = parse_path(text)?;
     let taken = ["/", "/dev", "/proc", "/sys"].contains(&path.as_str())
+        || (path.starts_with("/dev/") && path != "/dev/shm")
         || path.starts_with("/proc/")
         || path.starts_with("/sys/");
     if taken { Err(format!("{text:?} cannot be a volume: it is rocket's own")) } else { Ok(path) }

@@ -1,7 +1,8 @@
 //! What only the whole can tell: names that must exist, an order that must be possible.
 
 use super::section::{Report, Section};
-use crate::pod::{ExitPolicy, Network, PodFile};
+use crate::AppMount;
+use crate::pod::{ExitPolicy, Network, PodFile, VolumeKind};
 use crate::suggest;
 use crate::tree::{Node, Pos, Table, Value};
 use std::cmp::Reverse;
@@ -44,6 +45,21 @@ pub(super) fn references(pod: &mut PodFile, top: &Section<'_>) {
                 };
                 refers(report, volume, volumes, "volume");
             }
+            for (target, mount) in &mounts.entries {
+                shared_memory(report, pod, app_mount(pod, name, target), mount.key);
+            }
+        }
+    }
+    for entry in volumes.entries.values() {
+        let Value::Table(volume) = &entry.node.value else { continue };
+        for key in ["uid", "gid"] {
+            if let Some(Node { value: Value::Integer(Some(id)), pos }) = volume.get(key)
+                && *id > 65_535
+                && pod.security.user_namespace
+            {
+                report
+                    .error(*pos, format!("{key} {id} is not among the ids of the pod, 0 to 65535"));
+            }
         }
     }
     for (name, entry) in &ports.entries {
@@ -69,6 +85,20 @@ pub(super) fn references(pod: &mut PodFile, top: &Section<'_>) {
     }
     twice(report, ports);
     start_order(pod, apps, report);
+}
+
+fn app_mount<'a>(pod: &'a PodFile, app: &str, target: &str) -> Option<&'a AppMount> {
+    let app = pod.apps.iter().find(|other| other.name == app)?;
+    app.mounts.iter().find(|mount| mount.target == target.trim_end_matches('/'))
+}
+
+/// The one place below `/dev` that is not rocket's alone.
+fn shared_memory(report: &Report, pod: &PodFile, mount: Option<&AppMount>, pos: Pos) {
+    let Some(mount) = mount.filter(|mount| mount.target == "/dev/shm") else { return };
+    let kind = pod.volume(&mount.volume).map(|volume| &volume.kind);
+    if kind.is_some_and(|kind| !matches!(kind, VolumeKind::Tmpfs { .. })) {
+        report.error(pos, "\"/dev/shm\" takes a volume of kind = \"tmpfs\" only");
+    }
 }
 
 fn refers(report: &Report, node: Option<&Node>, table: &Table, what: &str) {

@@ -33,7 +33,7 @@ pub(super) fn volume(name: String, section: &Section<'_>) -> Volume {
         section.missing("kind", "kind = \"state\" is kept, \"empty\" is new at each start");
     }
     let source = section.text("source", parse_path);
-    let size = section.scalar("size", |text| parse_bytes(text, Base::Binary));
+    let size = section.scalar("size", tmpfs_size);
     let recursive = section.boolean("recursive", true);
     let follow_symlinks = section.boolean("follow-symlinks", false);
     let mode = section.text("mode", mode);
@@ -69,6 +69,17 @@ pub(super) fn volume(name: String, section: &Section<'_>) -> Volume {
         }
     };
     Volume { name, kind, mode, uid, gid, idmap, read_only }
+}
+
+/// To the kernel 0 is no limit, and so is what becomes 0 when it is rounded up to whole pages.
+fn tmpfs_size(text: &str) -> Result<u64, String> {
+    match parse_bytes(text, Base::Binary)? {
+        0 => Err(format!("{text:?} would be no limit; write a size of 1 or more: \"64M\"")),
+        size if i64::try_from(size).is_err() => {
+            Err(format!("{text:?} is more than a tmpfs can have; write less than \"8E\""))
+        }
+        size => Ok(size),
+    }
 }
 
 fn mode(text: &str) -> Result<u32, String> {

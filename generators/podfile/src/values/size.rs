@@ -139,7 +139,10 @@ pub(crate) fn parse_memory(text: &str) -> Result<MemorySize, String> {
 pub(crate) fn parse_tasks(text: &str) -> Result<Tasks, String> {
     match text.trim() {
         "infinity" => Ok(Tasks::Infinity),
-        share if share.ends_with('%') => parse_share(share).map(Tasks::Share),
+        share if share.ends_with('%') => match parse_share(share)? {
+            0 => Err(format!("{text:?} would be no task at all; write \"0.01%\" or more")),
+            share => Ok(Tasks::Share(share)),
+        },
         number => match number.parse::<u64>() {
             Ok(number) if number > 0 && number < u64::MAX => Ok(Tasks::Number(number)),
             _ => Err(format!(
@@ -232,7 +235,7 @@ mod tests {
             let tasks = parse_tasks(text).unwrap();
             assert_eq!((tasks.to_string(), tasks.cgroup_value(1000)), (unit.into(), cgroup.into()));
         }
-        for text in ["0", "64K", "-1", "many", ""] {
+        for text in ["0", "0%", "0.00%", "64K", "-1", "many", ""] {
             assert!(parse_tasks(text).is_err(), "{text}");
         }
     }
