@@ -53,6 +53,20 @@ impl Subject<'_> {
         })
     }
 
+    /// Host paths where files that the app makes belong to users of the host.
+    fn shared_owners(&self) -> Vec<&Path> {
+        let writable = self.app.mounts.iter().filter(|mount| !mount.read_only);
+        let paths = writable.filter_map(|mount| {
+            let MountSource::Descriptor(name) = &mount.source else { return None };
+            let source = self.sources.iter().find(|source| source.name == *name)?;
+            match &source.origin {
+                Origin::Host(path) if source.idmap => Some(path.as_path()),
+                _ => None,
+            }
+        });
+        paths.collect()
+    }
+
     /// How much of `dirs` is mounted from the host: 0 nothing, 1 to read, 2 to write.
     fn reach(&self, dirs: &[&str]) -> u32 {
         let meets = |path: &Path| {

@@ -1,6 +1,7 @@
 //! What the system call filter leaves open. The filter itself is asked, with arguments where it matters.
 
 use super::{Answers, Subject};
+use std::path::Path;
 
 /// Name, systemd's directive, weight, and rocket's own choice of calls. Calls that the machine lacks are
 /// not open.
@@ -151,13 +152,8 @@ fn families(s: &Subject<'_>, answers: &mut Answers) {
 }
 
 fn single(s: &Subject<'_>, answers: &mut Answers) {
-    // A set-uid file outside of the pod's own directory belongs to one of the pod's ids.
     let set_uid = s.filter.allows("fchmod", &[0, SET_UID]);
-    let (badness, text) = match (set_uid, s.user_namespace()) {
-        (false, _) => (0, "it cannot make set-uid files"),
-        (true, true) => (3, "set-uid files that it makes are of its own ids"),
-        (true, false) => (10, "it may make set-uid files"),
-    };
+    let (badness, text) = set_uid_files(set_uid, s.user_namespace(), &s.shared_owners());
     answers.scale(("set-uid-files", "RestrictSUIDSGID=", 1000), (badness, 10), text);
     answers.flag(
         ("realtime", "RestrictRealtime=", 500),
@@ -175,4 +171,42 @@ fn single(s: &Subject<'_>, answers: &mut Answers) {
         s.filter.allows("personality", &[NO_RANDOM_ADDRESSES]),
         ("it may change its execution domain", "its execution domain is fixed"),
     );
+}
+
+/// A set-uid file belongs to one of the pod's ids where the host sees it as such: not on a volume whose
+/// owners are mapped.
+fn set_uid_files(can: bool, user_namespace: bool, volumes: &[&Path]) -> (u32, String) {
+    match (can, user_namespace, volumes) {
+        (false, _, _) => (0, "it cannot make set-uid files".to_owned()),
+        (true, true, []) => (3, "set-uid files that it makes are of its own ids".to_owned()),
+        (true, true, volumes) => {
+            let paths: Vec<String> =
+                volumes.iter().map(|path| path.display().to_string()).collect();
+            let text = format!(
+                "set-uid files that it makes in {} belong to users of the host, those of its root to \
+                 root; idmap = false, read-only = true, a directory above with mode 0700 or a nosuid \
+                 mount on the host makes them harmless",
+                paths.join(", ")
+            );
+            (10, text)
+        }
+        (true, false, _) => (10, "it may make set-uid files".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_uid_files_on_a_volume_with_mapped_owners_are_the_hosts() {
+        let volume = [Path::new("/srv/data")];
+        assert_eq!(set_uid_files(false, true, &volume).0, 0);
+        assert_eq!(set_uid_files(true, true, &[]).0, 3);
+        assert_eq!(set_uid_files(true, false, &[]).0, 10);
+        let (badness, text) = set_uid_files(true, true, &volume);
+        assert_eq!(badness, 10);
+        assert!(text.contains("in /srv/data belong to users of the host"), "{text}");
+        assert!(text.contains("idmap = false"), "{text}");
+    }
 }
