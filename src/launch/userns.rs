@@ -149,4 +149,17 @@ mod tests {
         assert_eq!(describe("lower:web:0").0, "a layer of the image of app \"web\"");
         assert_eq!(describe("x"), ("x".to_owned(), None));
     }
+
+    #[test]
+    fn the_reason_is_given_once() {
+        let error = IdmapError {
+            what: "volume v".to_owned(),
+            path: "/net".into(),
+            kind: "nfs".to_owned(),
+            reason: io::Error::other("it has no id maps"),
+            remedy: "do without".to_owned(),
+        };
+        assert!(error.to_string().contains("it has no id maps; do without"));
+        assert!(std::error::Error::source(&error).is_none(), "it would be printed again");
+    }
 }

@@ -169,8 +169,10 @@ impl Maker<'_> {
             }
             VolumeKind::Host { source, recursive, follow_symlinks } => {
                 // A node that somebody has put there on purpose, and no other below it.
-                mount.nodev =
-                    self.input.host_sources.get(&volume.name) != Some(&HostSource::Device);
+                let device = self.input.host_sources.get(&volume.name) == Some(&HostSource::Device);
+                mount.nodev = !device;
+                // It can be written to all the same; its mode and owner are the host's business.
+                mount.read_only |= device;
                 mount.lent = true;
                 (Origin::Host(source.clone()), *recursive, *follow_symlinks)
             }

@@ -49,7 +49,7 @@ pub fn start(
         Some(name) => descriptors
             .get(name)
             .ok_or_else(|| Failure::rocket(format!("descriptor {name} is missing"))),
-        None => Ok(setup.null.as_fd()),
+        None => Ok(setup.input.as_fd()),
     };
     let stdio = Stdio {
         fds: [stream(&app.stdin)?, stream(&app.stdout)?, stream(&app.stderr)?],

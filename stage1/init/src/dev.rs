@@ -45,6 +45,11 @@ pub fn make(
     mount::attach(tmpfs.as_fd(), target.as_fd()).context(|| in_dev(at))?;
     for device in devices {
         let node = descriptors.take(&device.source)?;
+        // The node is the host's own. Without a user namespace root of the app is its owner: this keeps
+        // it from changing mode, owner and times, and hinders nobody who reads or writes.
+        let frozen = Attributes { read_only: true, ..Attributes::default() };
+        mount::restrict(node.as_fd(), frozen, false)
+            .context(|| format!("make {} of app {} read-only", device.path, at.app))?;
         let target = rootfs::ensure_file(&root, &device.path)?;
         mount::attach(node.as_fd(), target.as_fd())
             .context(|| format!("bind {} of app {}", device.path, at.app))?;

@@ -207,9 +207,11 @@ pub fn report(
         Some(tree) => apply(Place::Unit(tree.top()), "the pod", &plan.limits)?,
         None => without_cgroup(&plan.limits)?,
     };
+    tell("the pod", &plan.isolators);
     let pod = both(&plan.isolators, &found);
     let apps = plan.apps.iter().map(|app| {
         let found = leaves.iter().find(|(name, _)| *name == app.name);
+        tell(&format!("app {}", app.name), &app.isolators);
         let isolators = match found {
             Some((_, found)) => both(&app.isolators, found),
             None => app.isolators.clone(),
@@ -217,6 +219,14 @@ pub fn report(
         AppReport { name: app.name.clone(), isolators }
     });
     Ok(Report { version: REPORT_VERSION, pod, apps: apps.collect() })
+}
+
+/// Limits of the pod file that the plan found impossible already: [`apply`] has not seen them.
+fn tell(whose: &str, decided: &Isolators) {
+    let limits = decided.ignored.iter().filter(|entry| entry.name.starts_with("limits."));
+    for Isolator { name, detail } in limits {
+        warn(&format!("{name} of {whose} is not enforced: {detail}"));
+    }
 }
 
 fn both(decided: &Isolators, found: &Isolators) -> Isolators {

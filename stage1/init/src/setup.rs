@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rocket_plan::{AppPlan, IdMap, Isolators, MountSource, PodPlan, descriptor};
 use rocket_sys::mount::{self, Attributes};
@@ -27,7 +27,9 @@ pub struct Setup {
     /// The pod's procfs, not attached anywhere.
     pub proc: OwnedFd,
     /// `/dev/null` of the host.
-    pub null: OwnedFd,
+    null: OwnedFd,
+    /// The same through a read-only mount: the standard input of apps, which must not change its mode.
+    pub input: OwnedFd,
     /// The pod's cgroup, if it has one.
     pub cgroup: Option<Tree>,
     /// What became of the limits of each app with a leaf.
@@ -55,10 +57,16 @@ impl Setup {
         if device != rustix::fs::makedev(1, 3) {
             return Err(Failure::rocket("/dev/null of this host is not the null device"));
         }
+        let mount = read_only_node(&null, || "make a copy of /dev/null".to_owned())?;
+        // A descriptor of a mount opens by its name in proc only.
+        let name = format!("/proc/self/fd/{}", mount.as_raw_fd());
+        let input = rustix::fs::open(name, flags, Mode::empty())
+            .context(|| "open the copy of /dev/null".to_owned())?;
         let proc = mount::new_filesystem("proc", &[], PLAIN).context(|| "mount proc".to_owned())?;
         Ok(Self {
             proc,
             null,
+            input,
             cgroup: None,
             limits: Vec::new(),
             map: None,
@@ -271,7 +279,7 @@ impl Setup {
             let options = [("mode", "0555"), ("size", "4096"), ("nr_inodes", "2")];
             mount::new_filesystem("tmpfs", &options, attributes).context(say)?
         } else {
-            mount::open_tree_clone(self.null.as_fd(), c"", false).context(say)?
+            read_only_node(&self.null, say)?
         };
         mount::attach(cover.as_fd(), target.as_fd()).context(say)
     }
@@ -313,6 +321,14 @@ fn scratch() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A mount of a device node that can be written to, while mode, owner and times stay as they are.
+fn read_only_node(node: &OwnedFd, say: impl Fn() -> String) -> Result<OwnedFd> {
+    let copy = mount::open_tree_clone(node.as_fd(), c"", false).context(&say)?;
+    let attributes = Attributes { read_only: true, ..Attributes::default() };
+    mount::restrict(copy.as_fd(), attributes, false).context(&say)?;
+    Ok(copy)
 }
 
 fn read_only(at: At<'_>) -> Result<()> {

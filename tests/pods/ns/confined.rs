@@ -71,6 +71,40 @@ fn a_granted_device_opens_and_no_other() {
 }
 
 #[test]
+fn the_hosts_device_nodes_stay_as_they_are_also_without_a_user_namespace() {
+    require_bed("ns");
+    let dir = tempfile::tempdir().unwrap();
+    image::add_busybox(IMAGE, &["/bin/sh"]);
+    // What they are already: whoever may change them changes nothing here.
+    let script = "for f in /dev/null /dev/zero /dev/tty /proc/kallsyms; do
+          chmod 666 $f 2>/tmp/e && echo chmod $f; grep -q Read-only /tmp/e || cat /tmp/e
+          chown 0:0 $f 2>/tmp/e && echo chown $f; touch -c $f 2>/tmp/e && echo touch $f
+        done
+        echo x > /dev/null && echo x >> /dev/zero && head -c 3 /dev/zero | wc -c";
+    let done = pod(dir.path(), "[security]\nuser-namespace = false", "", script).ok();
+    assert_eq!(done.stdout, "3\n", "{done}");
+}
+
+#[test]
+fn a_limit_without_a_device_is_named_at_a_start_by_best_effort() {
+    require_bed("ns");
+    let dir = tempfile::tempdir().unwrap();
+    image::add_busybox(IMAGE, &["/bin/true"]);
+    let file = dir.path().join("no-device.toml");
+    let max = "io-max = { \"/proc\" = { write-iops = 5 } }";
+    let text = format!(
+        "network = \"none\"\nlimits = {{ {max} }}\n[app.main]\nimage = {IMAGE:?}\n\
+         exec = [\"/bin/true\"]\nlimits = {{ {max} }}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let done = rocket(["run", "--rm", "--best-effort", "-f", file.to_str().unwrap()]).ok();
+    for whose in ["the pod", "app main"] {
+        let line = format!("limits.io-max.\"/proc\" of {whose} is not enforced: ");
+        assert!(done.stderr.contains(&line), "{done}");
+    }
+}
+
+#[test]
 fn init_holds_nothing_of_the_host_and_cannot_be_looked_into() {
     require_bed("ns");
     image::add_busybox(IMAGE, &["/bin/sh"]);
