@@ -6,7 +6,7 @@ use crate::values::name::{is_name, parse_instance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the directories of a search path hold, looked at once: with a thousand pods, asking each
 /// directory for each file that is not there is most of the work.
@@ -28,35 +28,25 @@ struct Places {
 impl<'a> Catalog<'a> {
     /// Looks through `dirs`, most important first. One that is not there holds nothing.
     pub fn scan(dirs: &'a [PathBuf]) -> Result<Self, LoadError> {
+        let (catalog, mut unreadable) = Self::scan_readable(dirs);
+        if unreadable.is_empty() { Ok(catalog) } else { Err(unreadable.swap_remove(0)) }
+    }
+
+    /// The same for whoever must go on without a directory that cannot be read, such as a link in
+    /// a circle: what the others hold, and what is wrong with each such directory.
+    pub fn scan_readable(dirs: &'a [PathBuf]) -> (Self, Vec<LoadError>) {
         let mut pods: BTreeMap<String, Places> = BTreeMap::new();
         let mut instances = BTreeSet::new();
+        let mut problems = Vec::new();
         for (index, dir) in dirs.iter().enumerate() {
-            let entries = match fs::read_dir(dir) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
-                entries => entries.map_err(|error| unreadable(dir, error))?,
-            };
-            for entry in entries {
-                let entry = entry.map_err(|error| unreadable(dir, error))?;
-                // A name that is not UTF-8 is no pod's.
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if let Some(stem) = name.strip_suffix(".toml.d") {
-                    if parse_instance(stem).is_some_and(|named| named.instance.is_some()) {
-                        instances.insert(stem.to_owned());
-                        continue;
-                    }
-                    pods.entry(stem.to_owned()).or_default().drop_ins |= bit(index);
-                } else if let Some(stem) = name.strip_suffix(".toml") {
-                    pods.entry(stem.to_owned()).or_default().files |= bit(index);
-                } else if let Some(stem) = name.strip_suffix(".json").filter(|stem| is_name(stem)) {
-                    pods.entry(stem.to_owned()).or_default().files |= bit(index);
-                }
+            if let Err(error) = look_through(dir, bit(index), &mut pods, &mut instances) {
+                problems.push(unreadable(dir, error));
             }
         }
         pods.retain(|name, places| {
             places.files != 0 && is_name(name.strip_suffix('@').unwrap_or(name))
         });
-        Ok(Self { dirs, pods, instances })
+        (Self { dirs, pods, instances }, problems)
     }
 
     /// The names, sorted; templates end with `@`. Masked pods are among them.
@@ -102,6 +92,36 @@ impl<'a> Catalog<'a> {
         };
         (of(places.files), of(places.drop_ins))
     }
+}
+
+/// Adds what lies in one directory, whose bit is `place`.
+fn look_through(
+    dir: &Path,
+    place: u64,
+    pods: &mut BTreeMap<String, Places>,
+    instances: &mut BTreeSet<String>,
+) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        // A name that is not UTF-8 is no pod's.
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if let Some(stem) = name.strip_suffix(".toml.d") {
+            if parse_instance(stem).is_some_and(|named| named.instance.is_some()) {
+                instances.insert(stem.to_owned());
+                continue;
+            }
+            pods.entry(stem.to_owned()).or_default().drop_ins |= place;
+        } else if let Some(stem) = name.strip_suffix(".toml") {
+            pods.entry(stem.to_owned()).or_default().files |= place;
+        } else if let Some(stem) = name.strip_suffix(".json").filter(|stem| is_name(stem)) {
+            pods.entry(stem.to_owned()).or_default().files |= place;
+        }
+    }
+    Ok(())
 }
 
 /// Directories past the last bit share it, and are asked for each file.

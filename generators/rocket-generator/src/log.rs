@@ -2,8 +2,17 @@
 //! yet, and standard error when a person does.
 
 use std::env;
+use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+
+/// Reports an error with its cause.
+pub fn error(error: &rocket_podfile::LoadError) {
+    match error.source() {
+        Some(cause) => problem(&format!("{error}: {cause}")),
+        None => problem(&error.to_string()),
+    }
+}
 
 /// Reports a problem; nothing fails for it.
 pub fn problem(text: &str) {

@@ -35,6 +35,9 @@ const INSTALLED: &str = "/usr/lib/systemd/system-generators/rocket-generator";
 
 /// Threads beyond these would wait for the directory they all write.
 const MOST_THREADS: usize = 4;
+/// Instances that are made only because pods name them. A template whose instances name new ones
+/// would otherwise never come to an end.
+const MOST_NAMED: usize = 4096;
 /// Pods that one thread has done before another one is running.
 const SMALLEST_SHARE: usize = 50;
 
@@ -72,10 +75,9 @@ fn search_path(usual: impl FnOnce() -> Vec<PathBuf>) -> Vec<PathBuf> {
 /// Writes the drop-ins of all pods that `dirs` have below `normal`.
 fn generate(dirs: &[PathBuf], normal: &Path) {
     let generator = this_program();
-    let catalog = match Catalog::scan(dirs) {
-        Ok(catalog) => catalog,
-        Err(error) => return log::problem(&error.to_string()),
-    };
+    // A directory that cannot be read takes no limit or dependency from the pods of the others.
+    let (catalog, unreadable) = Catalog::scan_readable(dirs);
+    unreadable.iter().for_each(log::error);
     // A template says nothing about which instances there are.
     let units = instances::unit_dirs();
     let instances = instances::find(&catalog, &units);
@@ -104,12 +106,21 @@ fn generate(dirs: &[PathBuf], normal: &Path) {
     });
     // Instances that are only named by pods; what these name in turn, until there is no other.
     let mut done: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut room = MOST_NAMED;
     loop {
         let named = std::mem::take(&mut *more.lock().unwrap_or_else(PoisonError::into_inner));
-        let new: Vec<&str> = named.difference(&done).map(String::as_str).collect();
+        let mut new: Vec<&str> = named.difference(&done).map(String::as_str).collect();
+        if let Some(beyond) = new.get(room) {
+            log::problem(&format!(
+                "{beyond} and other instances are left out: pods may name {MOST_NAMED} instances \
+                 of templates that nothing enables; does a template name new instances of itself?"
+            ));
+            new.truncate(room);
+        }
         if new.is_empty() {
             return;
         }
+        room -= new.len();
         work(0, &new);
         done.extend(named);
     }

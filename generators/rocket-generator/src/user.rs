@@ -22,10 +22,8 @@ pub fn search_path() -> Vec<PathBuf> {
 
 /// Writes a unit for each pod that `dirs` have below `normal`.
 pub fn generate(dirs: &[PathBuf], normal: &Path, generator: &Path) {
-    let catalog = match Catalog::scan(dirs) {
-        Ok(catalog) => catalog,
-        Err(error) => return log::problem(&error.to_string()),
-    };
+    let (catalog, unreadable) = Catalog::scan_readable(dirs);
+    unreadable.iter().for_each(log::error);
     let output = Output::new(normal, 0);
     for name in catalog.names().into_iter().filter(|name| !name.ends_with('@')) {
         let error = match catalog.load(name) {

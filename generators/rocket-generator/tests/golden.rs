@@ -180,3 +180,39 @@ fn fail_says_what_is_wrong_and_ends_with_78() {
     let length = socket.recv(&mut buffer).unwrap();
     assert_eq!(&buffer[..length], b"STATUS=x.toml:1:2: one");
 }
+
+#[test]
+fn a_directory_that_cannot_be_read_takes_nothing_from_the_others() {
+    let host = tempfile::tempdir().unwrap();
+    let (good, circle) = (host.path().join("good"), host.path().join("circle"));
+    std::fs::create_dir(&good).unwrap();
+    std::fs::write(good.join("web.toml"), format!("{SMALLEST}[limits]\ntasks-max = 55\n")).unwrap();
+    std::os::unix::fs::symlink("circle", &circle).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let output = generate(&[circle.clone(), good], out.path());
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("cannot read {}", circle.display())), "{said}");
+    assert!(said.contains("symbolic link"), "{said}");
+    let text: String = tree(out.path()).into_values().collect();
+    assert!(text.contains("TasksMax=55"), "{text}");
+}
+
+#[test]
+fn a_template_that_names_ever_more_instances_comes_to_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "[unit]\nafter = [\"pod:w@%ia\", \"pod:w@%ib\"]\n";
+    std::fs::write(dir.path().join("w@.toml"), format!("{SMALLEST}{more}")).unwrap();
+    let first = "[unit]\nafter = [\"pod:w@s\"]\n";
+    std::fs::write(dir.path().join("first.toml"), format!("{SMALLEST}{first}")).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let output = generate(&[dir.path().to_owned()], out.path());
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("may name 4096 instances"), "{said}");
+    let made = std::fs::read_dir(out.path()).unwrap().count();
+    assert!((4097..4200).contains(&made), "{made}");
+}
+
+/// A pod file with what every pod must have.
+const SMALLEST: &str = "version = 1\nnetwork = \"none\"\n[app.a]\nimage = \"example.com/a:1\"\n";
