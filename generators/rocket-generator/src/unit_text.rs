@@ -58,7 +58,10 @@ impl UnitText {
     /// `SetCredential=`: an id and its bytes, in which systemd expands specifiers and then takes
     /// back the escapes of C.
     pub fn credential(&mut self, id: &str, value: &str) {
-        let text: String = value.chars().map(escaped).collect();
+        let seen = value.trim_end_matches(' ');
+        let mut text: String = seen.chars().map(escaped).collect();
+        // systemd does not see blanks at the end of a line.
+        text.push_str(&"\\x20".repeat(value.len() - seen.len()));
         self.line(&["SetCredential=", id, ":", &percent(&text)]);
     }
 
@@ -159,6 +162,7 @@ mod tests {
             written(|u| u.credential("k", "a\\b\n50%\u{1}")),
             "SetCredential=k:a\\\\b\\n50%%\\x01\n"
         );
+        assert_eq!(written(|u| u.credential("k", " x  ")), "SetCredential=k: x\\x20\\x20\n");
         assert_eq!(
             written(|u| u.credential_file("LoadCredential", "k", "/a b%/c\\d")),
             "LoadCredential=k:/a b%%/c\\d\n"

@@ -32,6 +32,10 @@ pub fn credential_places(from: &str, encrypted: bool) -> Vec<PathBuf> {
 
 /// Reads an absolute path, or a name in systemd's stores.
 pub(crate) fn parse_credential_source(text: &str) -> Result<String, String> {
+    if text.ends_with('\\') || text.ends_with(char::is_whitespace) {
+        // systemd takes the first for a line that goes on, and does not see the second.
+        return Err("the end of it, a blank or a backslash, would not reach systemd".to_owned());
+    }
     if text.starts_with('/') {
         return parse_path(text);
     }
@@ -53,7 +57,9 @@ mod tests {
         for text in ["/etc//key", "key", "mysql.root_password"] {
             assert!(parse_credential_source(text).is_ok(), "{text}");
         }
-        for text in ["", ".", "..", "a/b", "a:b", "a b", "ä", "/../etc/key", "a\nb"] {
+        for text in
+            ["", ".", "..", "a/b", "a:b", "a b", "ä", "/../etc/key", "a\nb", "/k\\", "k\\", "/k "]
+        {
             assert!(parse_credential_source(text).is_err(), "{text}");
         }
     }
