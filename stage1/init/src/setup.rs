@@ -202,11 +202,15 @@ impl Setup {
                 self.layers = index + 1;
             }
             let layer = descriptors.take(name)?;
+            // A copy of a shared mount is shared as well: what is attached over it, the layer of
+            // the next app, would appear in the store of the host too, and stay there.
+            mount::make_private(layer.as_fd()).context(say)?;
             mount::attach_at(layer.as_fd(), &directory)
                 .context(|| format!("attach layer {name} of app {}", app.name))?;
             names.push(index.to_string());
         }
         let upper = descriptors.take(&app.root.upper)?;
+        mount::make_private(upper.as_fd()).context(say)?;
         mount::attach_at(upper.as_fd(), c"../u").context(say)?;
         // volatile: every start has a clean upper directory, so nothing in it is worth a sync of its
         // file system, which the end of the overlay would otherwise wait for (ADR 0005).

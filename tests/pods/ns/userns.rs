@@ -101,3 +101,40 @@ fn set_uid_counts_inside_only_where_new_privileges_are_allowed_and_on_no_volume(
         assert_eq!(done.stdout.trim(), expected, "{done}");
     }
 }
+
+#[test]
+fn nothing_of_a_pod_with_several_apps_is_mounted_on_the_host() {
+    require_bed("ns");
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let of_root = |line: &&str| line.split(' ').nth(4) == Some("/");
+    let root = mounts().lines().filter(of_root).next_back().unwrap_or_default().to_owned();
+    assert!(
+        root.contains(" shared:"),
+        "as systemd has it on a host, else this shows nothing: {root}"
+    );
+    image::add_busybox("example.com/several:1.0", &["/bin/true"]);
+    let file = Path::new("/run/several.toml");
+    let app = |name| format!("[app.{name}]\nimage = \"example.com/several:1.0\"\n");
+    let apps = ["a", "b", "c"].map(app).concat();
+    std::fs::write(file, format!("version = 1\nnetwork = \"none\"\n{apps}")).unwrap();
+    let point = |line: &str| line.split(' ').nth(4).unwrap_or_default().to_owned();
+    let stored = |line: &&str| point(line).starts_with("/var/lib/rocket/");
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        // Between the roots of the apps and the pivot is not long: one look after another.
+        let watch = scope.spawn(|| {
+            let mut seen = BTreeSet::new();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                seen.extend(mounts().lines().filter(stored).map(str::to_owned));
+            }
+            seen
+        });
+        for _ in 0..20 {
+            rocket(["run", "--rm", "-f", "/run/several.toml"]).ok();
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        watch.join().unwrap()
+    });
+    // While one is there, no other pod can map that layer: EPERM.
+    assert!(seen.is_empty(), "{seen:?}");
+}
