@@ -107,7 +107,7 @@ fn nothing_of_a_pod_with_several_apps_is_mounted_on_the_host() {
     require_bed("ns");
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let of_root = |line: &&str| line.split(' ').nth(4) == Some("/");
-    let root = mounts().lines().filter(of_root).next_back().unwrap_or_default().to_owned();
+    let root = mounts().lines().rfind(of_root).unwrap_or_default().to_owned();
     assert!(
         root.contains(" shared:"),
         "as systemd has it on a host, else this shows nothing: {root}"
