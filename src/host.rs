@@ -14,6 +14,11 @@ pub fn totals() -> HostTotals {
     }
 }
 
+/// The most descriptors a process may have (proc(5), `fs.nr_open`), if that can be read.
+pub fn most_descriptors() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/fs/nr_open").ok()?.trim().parse().ok()
+}
+
 fn memory_total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

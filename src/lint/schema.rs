@@ -143,6 +143,10 @@ impl Writer {
             Takes::List(form) => {
                 json!({ "type": "array", "items": self.text(*form), "uniqueItems": true })
             }
+            Takes::Scalars(form, min, max) => {
+                let each = json!({ "anyOf": [self.text(*form), number(*min, *max)] });
+                json!({ "type": "array", "items": each, "uniqueItems": true })
+            }
             Takes::Command(empty) => {
                 let mut program = Map::from_iter([("minLength".to_owned(), json!(1))]);
                 program.extend(pattern(Form::Any));

@@ -82,6 +82,7 @@ pub fn foresee(
         host_files: etc::host_files(pod)?,
         host_sources: &volumes::foreseen_sources(pod, store.is_err())?,
         host,
+        most_descriptors: crate::host::most_descriptors(),
         enforcement,
         io_devices: &prepare::io_disks(&pod.limits),
         disk: disk_of(paths.state()).ok(),

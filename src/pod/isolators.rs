@@ -62,7 +62,7 @@ pub enum IsolatorError {
     #[error("isolators {CAPS_RETAIN} and {CAPS_REMOVE} exclude each other, and both are there")]
     BothCapabilities,
     /// System calls.
-    #[error("isolator {0}")]
+    #[error(transparent)]
     Seccomp(#[from] SeccompError),
 }
 

@@ -31,6 +31,7 @@ mod ports;
 pub mod prepare;
 pub mod record;
 mod resources;
+mod rlimits;
 pub mod seccomp;
 pub mod snapshot;
 pub mod sources;

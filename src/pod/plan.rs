@@ -11,7 +11,7 @@ use super::surface::{self, HostDevice};
 use super::volumes::HostSource;
 use rocket_plan::{
     ABI, AppPlan, Cgroup, ExitPolicy, ExitStatus, IdMap, Kind, Namespaces, Network, PodPlan, Ready,
-    Rlimit, RootPlan, feature,
+    RootPlan, feature,
 };
 use rocket_podfile as file;
 use rocket_podfile::PodFile;
@@ -91,6 +91,8 @@ pub struct Input<'a> {
     pub host_sources: &'a BTreeMap<String, HostSource>,
     /// What percentages are of.
     pub host: file::HostTotals,
+    /// The most descriptors that a process of this host may have; none if that is unknown.
+    pub most_descriptors: Option<u64>,
     /// What happens when something cannot be enforced.
     pub enforcement: Enforcement,
     /// Disks of the pod's `io-max`, in order.
@@ -173,6 +175,19 @@ pub enum PlanError {
         "volume {0:?} is of kind \"state\", which is kept under the pod's name, and this pod has none"
     )]
     StateWithoutName(String),
+    /// More descriptors than a process can have.
+    #[error(
+        "app {app:?}: rlimits.nofile = {asked} is above {most}, the most that a process of this host may have \
+         (sysctl fs.nr_open); \"infinity\" stands for that many"
+    )]
+    Descriptors {
+        /// The app.
+        app: String,
+        /// What the pod file says.
+        asked: u64,
+        /// The bound.
+        most: u64,
+    },
     /// A limit that cannot be looked for.
     #[error("cannot enforce {name} of {whose}: {why}")]
     Limit {
@@ -335,10 +350,6 @@ fn handler(own: &Option<Vec<String>>, image: &Option<Vec<String>>) -> Option<Vec
     own.as_ref().or(image.as_ref()).filter(|argv| !argv.is_empty()).cloned()
 }
 
-fn rlimit(limit: &file::Rlimit) -> Rlimit {
-    Rlimit { resource: limit.resource.clone(), soft: limit.soft, hard: limit.hard }
-}
-
 fn app_plan(
     input: &Input<'_>,
     app: &AppInput<'_>,
@@ -408,7 +419,7 @@ fn app_plan(
         securebits: 0,
         no_new_privileges: app.app.security.no_new_privileges,
         seccomp,
-        rlimits: app.app.security.rlimits.iter().map(rlimit).collect(),
+        rlimits: super::rlimits::of_app(input, app.app)?,
         oom_score_adj: Some(oom_score_adj),
         root: RootPlan { lowers, upper, read_only: app.app.security.read_only },
         mounts,

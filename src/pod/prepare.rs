@@ -256,6 +256,7 @@ fn fill(
         host_files: etc::host_files(request.pod)?,
         host_sources: &volumes::host_sources(request.pod)?,
         host: crate::host::totals(),
+        most_descriptors: crate::host::most_descriptors(),
         enforcement: request.enforcement,
         io_devices: &io_disks(&request.pod.limits),
         disk: disk_of(paths.state()).ok(),

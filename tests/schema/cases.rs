@@ -106,10 +106,14 @@ fn quoted(text: &str) -> String {
 fn values(takes: &Takes) -> Vec<String> {
     let mut all: Vec<String> = TEXTS.iter().map(|text| quoted(text)).collect();
     all.extend(OTHERS.iter().map(|text| text.to_string()));
-    let lists = |takes: &Takes| matches!(takes, Takes::List(_) | Takes::Command(_));
+    let lists =
+        |takes: &Takes| matches!(takes, Takes::List(_) | Takes::Scalars(..) | Takes::Command(_));
     let either = |takes: &Takes| matches!(takes, Takes::Either(all) if all.iter().any(lists));
     if lists(takes) || either(takes) {
         all.extend(TEXTS.iter().map(|text| format!("[{}]", quoted(text))));
+    }
+    if matches!(takes, Takes::Scalars(..)) {
+        all.extend(OTHERS.iter().map(|other| format!("[{other}]")));
     }
     all
 }
@@ -152,8 +156,10 @@ pub fn every_key(of_app: bool) -> Vec<String> {
                 texts.push(file(around, &path, None));
                 let values = values(&key.takes);
                 // The form of a string is the hard part; what is around seldom matters to it.
-                let strings =
-                    matches!(key.takes, Takes::Text(_) | Takes::Scalar(..) | Takes::List(_));
+                let strings = matches!(
+                    key.takes,
+                    Takes::Text(_) | Takes::Scalar(..) | Takes::List(_) | Takes::Scalars(..)
+                );
                 let step = if nth == 0 && strings { 1 } else { 5 };
                 let some = values.iter().step_by(step);
                 texts.extend(some.map(|value| file(around, &path, Some(value))));

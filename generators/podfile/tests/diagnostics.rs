@@ -382,6 +382,20 @@ fn one_pass_finds_everything_in_the_order_of_writing() {
 }
 
 #[test]
+fn groups_may_be_names_and_numbers_each_once() {
+    let groups = |list: &str| complaints(&format!("{HEAD}supplementary-groups = {list}"));
+    assert_eq!(groups("[\"mail\", 5, \"6\", \"/etc\"]"), Vec::<String>::new());
+    assert_eq!(groups("[5, \"5\"]"), ["4:28: \"5\" is there twice"]);
+    assert_eq!(
+        groups("[true, -1]"),
+        [
+            "4:25: each entry of supplementary-groups takes a string or a whole number, not true or false",
+            "4:31: \"-1\" is not a group; write a name, a number, or a path of the image whose owner is meant",
+        ]
+    );
+}
+
+#[test]
 fn a_oneshot_that_is_never_done_is_refused() {
     let found = complaints(&format!("{HEAD}kind = \"oneshot\"\nrestart = \"always\""));
     assert_eq!(found.len(), 1, "{found:?}");

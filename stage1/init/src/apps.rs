@@ -188,7 +188,11 @@ impl Init<'_> {
         if self.pod.state(index) != State::Starting {
             return Todo::new();
         }
-        if self.pod.restarts(index) > 0 && plan.pre_start.is_none() {
+        if plan.pre_start.is_some() {
+            // The pod's root has nothing to do beside the app.
+            self.kill(index);
+            self.clear(index);
+        } else if self.pod.restarts(index) > 0 {
             self.clear(index);
         }
         self.look_for_oom(index);

@@ -31,6 +31,7 @@ mod scope;
 mod setup;
 mod show;
 mod supervise;
+mod sysctls;
 mod targets;
 mod terminal;
 mod tether;

@@ -16,7 +16,7 @@ use crate::ops::{At, Op, Shared, What};
 use crate::targets::{self, Own};
 use crate::tether::Tether;
 use crate::userns::{self, OomScore};
-use crate::{credentials, dev, devices, limits, rootfs};
+use crate::{credentials, dev, devices, limits, rootfs, sysctls};
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
 const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
@@ -110,7 +110,7 @@ impl Setup {
             Op::Mask(at) => self.mask(*at),
             Op::ReadOnly(at) => read_only(*at),
             Op::RootReadOnly(app) => root_read_only(app),
-            Op::Sysctl(name, value) => self.sysctl(name, value),
+            Op::Sysctl(name, value) => sysctls::set(self.proc.as_fd(), name, value),
             Op::Pivot => self.pivot(),
             Op::AwaitGo => match tether {
                 Some(tether) => tether.await_go(),
@@ -286,18 +286,6 @@ impl Setup {
             read_only_node(&self.null, say)?
         };
         mount::attach(cover.as_fd(), target.as_fd()).context(say)
-    }
-
-    fn sysctl(&self, name: &str, value: &str) -> Result<()> {
-        let path = format!("sys/{}", name.replace('.', "/"));
-        let say = || format!("set sysctl {name}={value}");
-        if path.contains("/../") || path.contains("//") {
-            return Err(Failure::rocket(format!("{}: not a name", say())));
-        }
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.proc, path, flags, Mode::empty()).context(say)?;
-        rustix::io::write(&file, value.as_bytes()).context(say)?;
-        Ok(())
     }
 
     fn pivot(&self) -> Result<()> {

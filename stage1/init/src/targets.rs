@@ -108,7 +108,10 @@ pub fn place(root: &Root, path: &str, directory: bool, own: &Own) -> Result<Owne
     let fd = walk.open()?;
     let seen = look(fd.as_fd())?;
     if seen.is_mount {
-        return Err(fail("something is mounted there already"));
+        return Err(fail(
+            "something is mounted there already (with a host volume comes what the host has mounted below it, \
+             unless it has recursive = false)",
+        ));
     }
     if !directory && seen.kind == FileType::Directory {
         return Err(fail("a directory is there, and what is to be mounted is none"));

@@ -38,6 +38,27 @@ fn limits_scores_and_settings_are_what_the_pod_file_says() {
 }
 
 #[test]
+fn settings_that_cannot_be_are_refused_and_why_is_said() {
+    require_bed("ns");
+    let dir = tempfile::tempdir().unwrap();
+    image::add_busybox(IMAGE, &["/bin/sh"]);
+    let settings = |name: &str, value: &str| {
+        pod(dir.path(), &format!("[sysctls]\n{name:?} = {value:?}"), "", "echo started")
+            .ends_with(125)
+            .says(&[&format!("cannot set sysctl {name}={value}: ")])
+    };
+    // Newer kernels show it to each network, to be read; older ones to the host's only.
+    settings("net.core.rmem_max", "400000").says(&["the whole host's"]);
+    settings("net.ipv4.no_such_setting", "1").says(&["not spelt so"]);
+    settings("net.ipv4.ip_forward", "many").says(&["does not take that value"]);
+    let most = std::fs::read_to_string("/proc/sys/fs/nr_open").unwrap();
+    let most: u64 = most.trim().parse().unwrap();
+    let keys = format!("security = {{ rlimits = {{ nofile = {} }} }}", most + 1);
+    let says = ["app \"main\"", "rlimits.nofile", "fs.nr_open", &most.to_string()];
+    pod(dir.path(), "", &keys, "echo started").ends_with(125).says(&says);
+}
+
+#[test]
 fn a_granted_device_opens_and_no_other() {
     require_bed("ns");
     let dir = tempfile::tempdir().unwrap();

@@ -106,3 +106,18 @@ fn a_pod_can_be_stopped_and_not_entered_while_a_handler_runs() {
     assert!(!done.stdout.contains("main"), "{done}");
     rocket(["gc", "--all", "--grace-period", "0"]).ok();
 }
+
+#[test]
+fn what_a_pre_start_handler_leaves_running_is_gone_before_the_app_starts() {
+    require_bed("ns");
+    image::add_busybox("example.com/handlers:1.0", &["/bin/sh"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("leftover.toml");
+    let keys = "exec = [\"/bin/sh\", \"-c\", \"ps | grep -c [1]2345; echo main\"]\nuser = 7\n\
+                pre-start = [\"/bin/sh\", \"-c\", \"sleep 12345 & setsid sleep 12345 & echo before\"]";
+    fs::write(&file, pod_file(keys)).unwrap();
+    let run = ["run", "--name", "leftover", "--file", file.to_str().unwrap()];
+    let done = rocket(run).ok();
+    assert_eq!(done.stdout, "before\n0\nmain\n", "{done}");
+    rocket(["gc", "--all", "--grace-period", "0"]).ok();
+}

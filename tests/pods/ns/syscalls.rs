@@ -250,3 +250,21 @@ fn an_images_isolators_narrow_and_with_leave_widen() {
         done.ends_with(125).says(words);
     }
 }
+
+#[test]
+fn an_isolator_that_makes_no_sense_is_named_once_and_nothing_starts() {
+    require_bed("ns");
+    let set = |name: &str, value: Value| {
+        let image = format!("example.com/senseless-{}:1.0", name.len());
+        let isolators = json!([{"name": format!("os/linux/{name}"), "value": value}]);
+        image::add_busybox_with(&image, &["/bin/echo", "started"], &isolators.to_string());
+        let done = rocket(["run", "--rm", &image]).ends_with(125);
+        assert_eq!(done.stdout, "", "{done}");
+        assert_eq!(done.stderr.matches(&format!("os/linux/{name}")).count(), 1, "{done}");
+        done
+    };
+    set("seccomp-retain-set", json!({"set": ["@rocket/none"]})).says(&["\"@rocket/none\""]);
+    set("seccomp-remove-set", json!({"set": ["chmod", "mout"]})).says(&["\"mout\""]);
+    set("seccomp-remove-set", json!({"set": ["chmod"], "errno": "EWHAT"})).says(&["\"EWHAT\""]);
+    set("capabilities-retain-set", json!({"set": ["CAP_NOPE"]})).says(&["\"CAP_NOPE\""]);
+}

@@ -65,6 +65,29 @@ fn host_volumes_show_or_hide_nested_mounts_and_read_only_covers_them() {
 }
 
 #[test]
+fn a_volume_where_the_host_has_a_mount_is_refused_unless_that_is_left_out() {
+    require_bed("ns");
+    let name = "example.com/over:1.0";
+    image::add_busybox(name, &["/bin/sh"]);
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let mounted = Mounted::tmpfs(&below);
+    let run = |keys: &str| {
+        let volumes = format!("{}\n[volume.w]\nkind = \"empty\"", host(dir.path(), keys));
+        let mounts = "\"/v\" = \"v\", \"/v/below\" = \"w\"";
+        pod("over", name, "grep -c ' /v/below ' /proc/self/mountinfo", mounts, &volumes)
+    };
+    run("idmap = false").ends_with(125).says(&[
+        "/v/below of app a",
+        "mounted there already",
+        "recursive = false",
+    ]);
+    assert_eq!(run("idmap = false\nrecursive = false").ok().stdout, "1\n");
+    drop(mounted);
+}
+
+#[test]
 fn what_the_host_mounts_later_does_not_show_inside() {
     require_bed("ns");
     let name = "example.com/later:1.0";
@@ -147,6 +170,14 @@ fn an_empty_volume_begins_with_what_the_image_has_there() {
     chown(data.join("sub/file"), Some(33), Some(34)).unwrap();
     chown(&data, Some(5), Some(6)).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o2770)).unwrap();
+    let note = |path: &Path, name: &str, value: &[u8]| {
+        rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+    };
+    note(&data.join("sub"), "user.note", b"of a directory");
+    note(&data.join("sub/file"), "user.note", b"a\0b");
+    // cap_net_bind_service, effective, in the kernel's form.
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    note(&data.join("sub/file"), "security.capability", &capability);
     let name = "example.com/filled:1.0";
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("filled.aci");
@@ -169,6 +200,21 @@ fn an_empty_volume_begins_with_what_the_image_has_there() {
         let done = pod("filled", name, script, mounts, volumes).ok();
         assert_eq!(done.stdout, expected, "{mounts} {volumes}");
     }
+    // Of a pod that is prepared the volume can be looked at.
+    let uuid = rocket(["prepare", name]).ok();
+    let pod_dir = Path::new("/var/lib/rocket/pods/prepared").join(uuid.text());
+    let found = run("find", [pod_dir.as_path(), Path::new("-path"), Path::new("*/sub/file")]).ok();
+    let file = Path::new(found.text());
+    let noted = |path: &Path, name: &str| {
+        let mut value = [0; 64];
+        let length = rustix::fs::lgetxattr(path, name, &mut value[..])
+            .unwrap_or_else(|e| panic!("{name} of {}: {e}", path.display()));
+        value[..length].to_vec()
+    };
+    assert_eq!(noted(file.parent().unwrap(), "user.note"), b"of a directory");
+    assert_eq!(noted(file, "user.note"), b"a\0b");
+    assert_eq!(noted(file, "security.capability")[..20], capability);
+    rocket(["rm", uuid.text()]).ok();
     let own = "[volume.v]\nkind = \"empty\"\nmode = \"0711\"\nuid = 9";
     let done = pod("filled", name, "stat -c '%a %u %g' /data", "\"/data\" = \"v\"", own).ok();
     assert_eq!(done.stdout, "711 9 6\n");

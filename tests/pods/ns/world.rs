@@ -209,6 +209,7 @@ fn users_and_groups_go_by_name_number_and_owner_of_a_path() {
         ("user = \"web\"\ngroup = \"/owned\"", "33\n72\n72\n"),
         ("user = \"/owned\"\ngroup = 5", "71\n5\n5\n"),
         ("user = \"web\"\nsupplementary-groups = [\"mail\", \"99\"]", "33\n34\n34 8 99\n"),
+        ("user = \"web\"\nsupplementary-groups = [\"mail\", 99]", "33\n34\n34 8 99\n"),
         ("user = \"web\"\nsupplementary-groups = []", "33\n34\n34\n"),
     ] {
         let done = run(keys).ok();

@@ -33,7 +33,7 @@ pub(crate) const APP: Table = Table {
         ),
         Key::new(
             "supplementary-groups",
-            Takes::List(Form::Account),
+            Takes::Scalars(Form::Account, 0, 4_294_967_294),
             "Exactly these further groups. Without it: the image's.",
         ),
         Key::new(

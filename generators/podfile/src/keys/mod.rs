@@ -44,6 +44,8 @@ pub enum Takes {
     Scalar(Form, i64, i64),
     /// A list of strings of this form, each once.
     List(Form),
+    /// A list of strings of this form and whole numbers within these bounds, each once.
+    Scalars(Form, i64, i64),
     /// A program and its arguments; whether the list may be empty.
     Command(bool),
     /// This table.

@@ -37,7 +37,8 @@ pub(super) fn app(name: String, section: &Section<'_>) -> App {
         exec: section.node("exec").and_then(|node| command(section, node, "exec")),
         user: section.scalar("user", |text| account(text, "user")),
         group: section.scalar("group", |text| account(text, "group")),
-        supplementary_groups: section.list("supplementary-groups", |text| account(text, "group")),
+        supplementary_groups: section
+            .scalars("supplementary-groups", |text| account(text, "group")),
         working_directory: section.text("working-directory", parse_path),
         environment: environment(section),
         environment_files: section

@@ -95,8 +95,7 @@ impl Report {
         number
     }
 
-    /// The strings of a list, each with its place.
-    pub(crate) fn strings<'a>(&self, node: &'a Node, name: &str) -> Option<Vec<(Pos, &'a str)>> {
+    fn items<'a>(&self, node: &'a Node, name: &str) -> Option<&'a [Node]> {
         let Value::Array(items) = &node.value else {
             let hint = match &node.value {
                 Value::String(text) => Some(format!("{name} = [{text:?}]")),
@@ -106,9 +105,14 @@ impl Report {
             self.error_with(node.pos, message, hint);
             return None;
         };
+        Some(items)
+    }
+
+    /// The strings of a list, each with its place.
+    pub(crate) fn strings<'a>(&self, node: &'a Node, name: &str) -> Option<Vec<(Pos, &'a str)>> {
         let each = format!("each entry of {name}");
         Some(
-            items
+            self.items(node, name)?
                 .iter()
                 .filter_map(|item| self.string(item, &each).map(|text| (item.pos, text)))
                 .collect(),
@@ -245,17 +249,38 @@ impl<'a> Section<'a> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
-        let node = self.node(key)?;
+        let texts = self.report.strings(self.node(key)?, key)?;
+        Some(self.each_once(texts, parse))
+    }
+
+    /// The same of strings and whole numbers.
+    pub(crate) fn scalars<T: PartialEq>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let each = format!("each entry of {key}");
+        let items = self.report.items(self.node(key)?, key)?.iter();
+        let texts = items.filter_map(|item| Some((item.pos, self.report.scalar(item, &each)?)));
+        Some(self.each_once(texts, parse))
+    }
+
+    fn each_once<S: AsRef<str> + Ord, T>(
+        &self,
+        texts: impl IntoIterator<Item = (Pos, S)>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         let mut values = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
-        for (pos, text) in self.report.strings(node, key)? {
-            if !seen.insert(text) {
-                self.report.error(pos, format!("{text:?} is there twice"));
-            } else if let Some(value) = self.report.take(pos, parse(text)) {
-                values.push(value);
+        for (pos, text) in texts {
+            if seen.contains(&text) {
+                self.report.error(pos, format!("{:?} is there twice", text.as_ref()));
+                continue;
             }
+            values.extend(self.report.take(pos, parse(text.as_ref())));
+            seen.insert(text);
         }
-        Some(values)
+        values
     }
 
     /// The tables of a map of names, in the order of writing.
