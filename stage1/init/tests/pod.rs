@@ -250,7 +250,9 @@ fn what_fails_in_setup_is_told() {
     let mut run = pod.start();
     let line = run.line();
     assert!(
-        line.starts_with("ERR 125 set sysctl net.ipv4.no_such_thing=1: No such file"),
+        line.starts_with(
+            "ERR 125 cannot set sysctl net.ipv4.no_such_thing=1: this kernel has no such setting"
+        ),
         "{line}"
     );
     assert_eq!(run.wait(), Exit::Code(125));
