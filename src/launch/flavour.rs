@@ -124,21 +124,24 @@ impl Flavour {
         .map_or_else(|error| error, |error| failed("start stage1")(error))
     }
 
-    /// Starts its `run` entry point as a child.
+    /// Starts its `run` entry point as a child. The mount that it was executed from comes with it: to
+    /// close that takes milliseconds, since the kernel waits for all processors before it lets go of a
+    /// mount, and the caller knows when nobody waits.
     pub(super) fn spawn(
         &self,
         pod: &Path,
         descriptors: &[(BorrowedFd<'_>, RawFd)],
-    ) -> Result<Child, LaunchError> {
-        self.with_command(
-            &self.description.entry_points.run,
+    ) -> Result<(Child, Option<OwnedFd>), LaunchError> {
+        let entry = &self.description.entry_points.run;
+        let (child, mounted) = self.with_program(
+            entry,
             &label(pod),
             pod,
             descriptors,
             true,
             rocket_sys::spawn::spawn,
-        )?
-        .map_err(failed("start stage1"))
+        )?;
+        Ok((child.map_err(failed("start stage1"))?, mounted))
     }
 
     /// Runs its `enter` entry point in the directory of a running pod: on a terminal of its own
@@ -189,6 +192,19 @@ impl Flavour {
         block_signals: bool,
         run: impl FnOnce(&Command<'_>) -> T,
     ) -> Result<T, LaunchError> {
+        self.with_program(entry, args, pod, fds, block_signals, run).map(|(result, _)| result)
+    }
+
+    /// The same, with the mount that the program is executed from.
+    fn with_program<T>(
+        &self,
+        entry: &[String],
+        args: &[String],
+        pod: &Path,
+        fds: &[(BorrowedFd<'_>, RawFd)],
+        block_signals: bool,
+        run: impl FnOnce(&Command<'_>) -> T,
+    ) -> Result<(T, Option<OwnedFd>), LaunchError> {
         let (program, own_args) = entry.split_first().ok_or_else(|| LaunchError::Stage1 {
             code: 125,
             text: format!("stage1 flavour {:?} names no such entry point", self.name),
@@ -206,14 +222,15 @@ impl Flavour {
             Some(file) => Program::Fd(file.as_fd()),
             None => Program::Path(&program),
         };
-        Ok(run(&Command {
+        let result = run(&Command {
             program,
             argv: &argv,
             envp: &environment,
             fds,
             cwd: Some(cwd.as_fd()),
             block_signals,
-        }))
+        });
+        Ok((result, file))
     }
 }
 

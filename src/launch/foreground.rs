@@ -36,12 +36,13 @@ pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<Outcome, LaunchError> 
     // From here on the signals that a terminal or a supervisor sends are read, not suffered.
     let watched: &[i32] = if bridge.is_some() { &WATCHED } else { &FORWARDED };
     let signals = SignalFd::of(watched).map_err(failed("watch signals"))?;
-    let entry = flavour.spawn(pod.path(), &descriptors.numbered())?;
+    let (entry, program) = flavour.spawn(pod.path(), &descriptors.numbered())?;
     // What stage1 was given is no longer ours: the mounts are the pod's, and the tether ends with
     // init.
     drop(descriptors);
     let mut lines = Lines::default();
-    let init = match hand_over(&pod, &meta, cgroup, &signals, &mut tether, &mut lines, &entry) {
+    let begun = Begun { entry: &entry, program };
+    let init = match hand_over(&pod, &meta, cgroup, &signals, &mut tether, &mut lines, begun) {
         Ok(init) => init,
         Err(error) => {
             // What stage1 says of its own failure is the cause; what broke here is its effect.
@@ -61,6 +62,12 @@ pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<Outcome, LaunchError> 
     }
 }
 
+/// stage1's entry process, and the mount it was executed from.
+struct Begun<'a> {
+    entry: &'a Child,
+    program: Option<OwnedFd>,
+}
+
 /// Learns init's PID, gives it its cgroup, and lets it go on.
 fn hand_over(
     pod: &Pod<Running>,
@@ -69,7 +76,7 @@ fn hand_over(
     signals: &SignalFd,
     tether: &mut UnixStream,
     lines: &mut Lines,
-    entry: &Child,
+    Begun { entry, program }: Begun<'_>,
 ) -> Result<OwnedFd, LaunchError> {
     if cgroup != Cgroup::Scope {
         let (_, init) = started(tether, lines, entry)?;
@@ -85,7 +92,7 @@ fn hand_over(
     let scope = unit_name(meta.uuid, "scope");
     let mut init = None;
     // Nothing else looks at signals while systemd is waited for.
-    let watch = Watch::begin(signals)?;
+    let watch = Watch::begin(signals, program)?;
     // The bus is connected to while stage1's entry process does its work.
     bus::start_transient_with(&scope, || {
         let (pid, pidfd) = started(tether, lines, entry)?;
@@ -114,14 +121,15 @@ struct Watch {
 }
 
 impl Watch {
-    /// Begins to look. Everything that is to be forked has been by now.
-    fn begin(signals: &SignalFd) -> Result<Self, LaunchError> {
+    /// Begins to look, and closes `done` beside that. Everything that is to be forked has been by now.
+    fn begin(signals: &SignalFd, done: Option<OwnedFd>) -> Result<Self, LaunchError> {
         let failed = || io_error("watch signals");
         let signals = signals.as_fd().try_clone_to_owned().map_err(failed())?;
         let (ended, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|e| failed()(e.into()))?;
         let thread = std::thread::Builder::new()
             .spawn(move || {
+                drop(done);
                 let mut fds =
                     [PollFd::new(&signals, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
                 while poll(&mut fds, None).is_err() {}
