@@ -37,7 +37,7 @@ impl Tree {
         let mount = mount::new_filesystem("cgroup2", &[], ATTRIBUTES)
             .context(|| "mount the cgroup".to_owned())?;
         if claim {
-            populate(mount.as_fd(), &["0".to_owned()])?;
+            populate(mount.as_fd())?;
         }
         Ok(Self { mount, killed: RefCell::default() })
     }
@@ -142,40 +142,101 @@ fn oom_kills_in(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
 }
 
-/// The entry process's part in unit mode, while the host's file system is in sight: moves itself
-/// and init from the unit's cgroup to the `init` leaf, then enables controllers. The other order
-/// fails with EBUSY, and the cgroup namespace was made before, by init's clone.
-pub fn populate_unit(init: i32) -> Result<()> {
-    let own = std::fs::read_to_string("/proc/self/cgroup")
-        .context(|| "read /proc/self/cgroup".to_owned())?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
-        .context(|| "read /proc/self/mountinfo".to_owned())?;
-    let path = own_path(&own).ok_or_else(|| Failure::rocket("this process has no cgroup v2"))?;
-    let top = mount_point(&mounts)
-        .ok_or_else(|| Failure::rocket("no cgroup v2 file system is mounted"))?;
-    let unit = format!("{top}{path}");
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory =
-        rustix::fs::open(&unit, flags, Mode::empty()).context(|| format!("open {unit}"))?;
-    populate(directory.as_fd(), &["0".to_owned(), init.to_string()])
+/// The unit's cgroup as the entry process sees it, while the host's file system is in sight.
+///
+/// A move of a process from one cgroup to another waits for all processors (a grace period of RCU: some
+/// ten milliseconds), so there is as little of it as can be: init is cloned into its leaf, and
+/// the entry process, which is about to end, moves only if it is in the way.
+#[derive(Debug)]
+pub struct Unit {
+    directory: OwnedFd,
+    leaf: OwnedFd,
 }
 
-fn populate(unit: BorrowedFd<'_>, pids: &[String]) -> Result<()> {
+impl Unit {
+    /// Finds it, and makes init's leaf.
+    pub fn of_self() -> Result<Self> {
+        let own = std::fs::read_to_string("/proc/self/cgroup")
+            .context(|| "read /proc/self/cgroup".to_owned())?;
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+            .context(|| "read /proc/self/mountinfo".to_owned())?;
+        let path =
+            own_path(&own).ok_or_else(|| Failure::rocket("this process has no cgroup v2"))?;
+        let top = mount_point(&mounts)
+            .ok_or_else(|| Failure::rocket("no cgroup v2 file system is mounted"))?;
+        let unit = format!("{top}{path}");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory =
+            rustix::fs::open(&unit, flags, Mode::empty()).context(|| format!("open {unit}"))?;
+        make_directory(directory.as_fd(), INIT)?;
+        let leaf = open_directory(directory.as_fd(), INIT)?;
+        Ok(Self { directory, leaf })
+    }
+
+    /// init's leaf.
+    pub fn leaf(&self) -> BorrowedFd<'_> {
+        self.leaf.as_fd()
+    }
+
+    /// Moves a process to init's leaf; 0 is the caller.
+    pub fn move_to_leaf(&self, pid: i32) -> Result<()> {
+        move_to(self.leaf(), pid)
+    }
+
+    /// Makes every controller of the unit available to its leaves. The caller moves out of the way
+    /// first: a cgroup with processes of its own cannot give controllers to children (EBUSY).
+    pub fn enable_controllers(&self) -> Result<()> {
+        let unit = self.directory.as_fd();
+        let missing = missing_controllers(unit)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.move_to_leaf(0)?;
+        enable(unit, &missing);
+        Ok(())
+    }
+}
+
+/// Moves the caller from the cgroup `unit` to init's leaf in it, and enables the controllers.
+fn populate(unit: BorrowedFd<'_>) -> Result<()> {
     make_directory(unit, INIT)?;
     let leaf = open_directory(unit, INIT)?;
-    for pid in pids {
-        write(leaf.as_fd(), "cgroup.procs", pid)
-            .context(|| format!("move process {pid} to the {INIT} leaf"))?;
+    move_to(leaf.as_fd(), 0)?;
+    enable(unit, &missing_controllers(unit)?);
+    Ok(())
+}
+
+fn move_to(leaf: BorrowedFd<'_>, pid: i32) -> Result<()> {
+    write(leaf, "cgroup.procs", &pid.to_string())
+        .context(|| format!("move process {pid} to the {INIT} leaf"))
+}
+
+/// The controllers that a cgroup has and does not give to its children.
+fn missing_controllers(unit: BorrowedFd<'_>) -> Result<Vec<String>> {
+    let list = |file: &str| read(unit, file).context(|| format!("read {file}"));
+    let given = list("cgroup.subtree_control")?;
+    let all = list("cgroup.controllers")?;
+    let missing =
+        all.split_whitespace().filter(|word| !given.split_whitespace().any(|w| w == *word));
+    Ok(missing.map(str::to_owned).collect())
+}
+
+/// Enables controllers: all at once, for each time moves what is in the leaves; one by one where some
+/// cannot be.
+fn enable(unit: BorrowedFd<'_>, controllers: &[String]) {
+    if controllers.is_empty() {
+        return;
     }
-    let controllers =
-        read(unit, "cgroup.controllers").context(|| "read cgroup.controllers".to_owned())?;
-    for controller in controllers.split_whitespace() {
-        if let Err(e) = write(unit, "cgroup.subtree_control", &format!("+{controller}")) {
+    let words: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
+    if write(unit, "cgroup.subtree_control", &words.join(" ")).is_ok() {
+        return;
+    }
+    for word in words {
+        if let Err(e) = write(unit, "cgroup.subtree_control", &word) {
             // A limit that needs it fails by name later.
-            warn(&format!("cannot enable the {controller} controller: {e}"));
+            warn(&format!("cannot enable the {} controller: {e}", word.trim_start_matches('+')));
         }
     }
-    Ok(())
 }
 
 fn make_directory(parent: BorrowedFd<'_>, name: &str) -> Result<()> {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rocket_plan::Device;
 use rocket_sys::mount::{self, Attributes};
+use rocket_sys::root::Root;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 
@@ -30,14 +31,14 @@ const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: tr
 /// Makes `/dev` at a place in an app's root; `shm` is a detached mount of the pod's tmpfs, `tty` the
 /// group of terminals as the host sees it.
 pub fn make(
+    root: &Root,
     at: At<'_>,
     devices: &[Device],
     descriptors: &mut Descriptors,
     shm: Option<OwnedFd>,
     tty: u32,
 ) -> Result<()> {
-    let root = rootfs::open(at.app)?;
-    let target = rootfs::ensure_directory(&root, at.path)?;
+    let target = rootfs::ensure_directory(root, at.path)?;
     // The nodes are mounts of their own. One that an app makes beside them must not open: as root
     // it may have CAP_MKNOD.
     let options = [("mode", "0755"), ("size", "65536")];
@@ -50,7 +51,7 @@ pub fn make(
         let frozen = Attributes { read_only: true, ..Attributes::default() };
         mount::restrict(node.as_fd(), frozen, false)
             .context(|| format!("make {} of app {} read-only", device.path, at.app))?;
-        let target = rootfs::ensure_file(&root, &device.path)?;
+        let target = rootfs::ensure_file(root, &device.path)?;
         mount::attach(node.as_fd(), target.as_fd())
             .context(|| format!("bind {} of app {}", device.path, at.app))?;
     }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use rocket_plan::{AppPlan, Cause, ExitRecord, ExitStatus, PodExit, PodPlan, descriptor};
+use rocket_plan::{AppPlan, Cause, Cgroup, ExitRecord, ExitStatus, PodExit, PodPlan, descriptor};
 use rocket_sys::clone::SingleThread;
 use rocket_sys::signal::{self, SignalFd};
 use rocket_sys::{memory, pidfd, proc};
@@ -58,6 +58,7 @@ pub fn pod(
     plan: &PodPlan,
     mut descriptors: Descriptors,
     tether: Option<Tether>,
+    entry: OwnedFd,
 ) -> i32 {
     let record = Record::new(descriptors.take_if_any(descriptor::EXIT_RECORD));
     let notify = Notify::new(descriptors.take_if_any(descriptor::NOTIFY));
@@ -65,7 +66,7 @@ pub fn pod(
     // The locks stay in `descriptors` until init ends: being open is all they do.
     let control = Control::new(descriptors.take_if_any(descriptor::CONTROL));
     let place = Place::here(plan);
-    let (status, cause, code) = match set_up(plan, &mut descriptors, tether.as_ref()) {
+    let (status, cause, code) = match set_up(plan, &mut descriptors, tether.as_ref(), entry) {
         Ok((setup, signals, terminals)) => {
             drop(place);
             let mut init = Init {
@@ -110,6 +111,7 @@ fn set_up(
     plan: &PodPlan,
     descriptors: &mut Descriptors,
     tether: Option<&Tether>,
+    entry: OwnedFd,
 ) -> Result<(Setup, SignalFd, Terminals)> {
     proc::set_name(c"rocket-init").context(|| "set the process name".to_owned())?;
     // A SIGKILL for the front-end's process group (a shell's `kill -9 %1`) must not take init along:
@@ -125,7 +127,7 @@ fn set_up(
     };
     proc::set_dumpable(false).context(|| "become untraceable".to_owned())?;
     let signals = SignalFd::all().context(|| "watch signals".to_owned())?;
-    let mut setup = Setup::new()?;
+    let mut setup = Setup::new(Some(entry).filter(|_| plan.cgroup == Cgroup::Unit))?;
     setup.oom_score = oom_score;
     for op in &ops::build(plan) {
         setup.execute(op, descriptors, tether)?;

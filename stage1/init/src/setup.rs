@@ -1,12 +1,13 @@
 //! Executes the operations of `ops`, in order.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rocket_plan::{AppPlan, IdMap, Isolators, MountSource, PodPlan, descriptor};
 use rocket_sys::mount::{self, Attributes};
+use rocket_sys::root::Root;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::cgroup::Tree;
@@ -16,7 +17,7 @@ use crate::ops::{At, Op, Shared, What};
 use crate::targets::{self, Own};
 use crate::tether::Tether;
 use crate::userns::{self, OomScore};
-use crate::{credentials, dev, devices, limits, rootfs, sysctls};
+use crate::{credentials, dev, devices, entry, limits, rootfs, sysctls};
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
 const PLAIN: Attributes = Attributes { read_only: false, nosuid: true, nodev: true, noexec: true };
@@ -44,11 +45,17 @@ pub struct Setup {
     shared: HashMap<String, CString>,
     /// Most layers any app has.
     layers: usize,
+    /// The root that is being set up, by its app's name.
+    root: Option<(String, Root)>,
+    /// Whether the empty directory is there that covers others.
+    cover: bool,
+    /// Over which the entry process tells that a unit's cgroup is ready.
+    entry: Option<OwnedFd>,
 }
 
 impl Setup {
     /// Opens what must be opened while the host's file system is in sight.
-    pub fn new() -> Result<Self> {
+    pub fn new(entry: Option<OwnedFd>) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
         let null = rustix::fs::open("/dev/null", flags, Mode::empty())
             .context(|| "open /dev/null".to_owned())?;
@@ -74,6 +81,9 @@ impl Setup {
             own: Own::default(),
             shared: HashMap::new(),
             layers: 0,
+            root: None,
+            cover: false,
+            entry,
         })
     }
 
@@ -108,8 +118,8 @@ impl Setup {
                 Failure::new(f.code, format!("{} ({} of app {})", f.text, at.path, at.app))
             }),
             Op::Mask(at) => self.mask(*at),
-            Op::ReadOnly(at) => read_only(*at),
-            Op::RootReadOnly(app) => root_read_only(app),
+            Op::ReadOnly(at) => read_only(self.root_of(at.app)?, *at),
+            Op::RootReadOnly(app) => root_read_only(self.root_of(app)?, app),
             Op::Sysctl(name, value) => sysctls::set(self.proc.as_fd(), name, value),
             Op::Pivot => self.pivot(),
             Op::AwaitGo => match tether {
@@ -117,6 +127,9 @@ impl Setup {
                 None => Err(Failure::rocket("a scope needs a tether")),
             },
             Op::Cgroup { claim } => {
+                if let Some(entry) = self.entry.take().filter(|_| !claim) {
+                    entry::await_cgroup(&entry)?;
+                }
                 self.cgroup = Some(Tree::open(*claim)?);
                 Ok(())
             }
@@ -204,13 +217,13 @@ impl Setup {
             let layer = descriptors.take(name)?;
             // A copy of a shared mount is shared as well: what is attached over it, the layer of
             // the next app, would appear in the store of the host too, and stay there.
-            mount::make_private(layer.as_fd()).context(say)?;
+            mount::isolate(layer.as_fd(), Attributes::default()).context(say)?;
             mount::attach_at(layer.as_fd(), &directory)
                 .context(|| format!("attach layer {name} of app {}", app.name))?;
             names.push(index.to_string());
         }
         let upper = descriptors.take(&app.root.upper)?;
-        mount::make_private(upper.as_fd()).context(say)?;
+        mount::isolate(upper.as_fd(), Attributes::default()).context(say)?;
         mount::attach_at(upper.as_fd(), c"../u").context(say)?;
         // volatile: every start has a clean upper directory, so nothing in it is worth a sync of its
         // file system, which the end of the overlay would otherwise wait for (ADR 0005).
@@ -224,11 +237,20 @@ impl Setup {
         rustix::process::chdir("../root").context(say)?;
         mounted?;
         // Device nodes come from the plan, never from an image.
-        let root = rootfs::open(&app.name)?;
+        let root = self.root_of(&app.name)?;
         let fd = root.resolve(b"/", OFlags::PATH).context(say)?;
         let nodev = Attributes { nodev: true, ..Attributes::default() };
         mount::restrict(fd.as_fd(), nodev, false).context(say)?;
         self.own.root(fd.as_fd())
+    }
+
+    /// The root of an app, opened once for all that is done in it.
+    fn root_of(&mut self, app: &str) -> Result<&Root> {
+        let root = match self.root.take() {
+            Some((known, root)) if known == app => root,
+            _ => rootfs::open(app)?,
+        };
+        Ok(&self.root.insert((app.to_owned(), root)).1)
     }
 
     fn mount(&mut self, at: At<'_>, what: &What<'_>, descriptors: &mut Descriptors) -> Result<()> {
@@ -239,8 +261,12 @@ impl Setup {
             nodev: what.nodev,
             noexec: what.noexec,
         };
+        let plain = Attributes { read_only: what.read_only, ..PLAIN };
+        // What is made here has its attributes from the start, and no peers; a copy of a shared mount
+        // would get what the host mounts there later.
+        let copy = |fs: OwnedFd| mount::isolate(fs.as_fd(), attributes).map(|()| fs).context(say);
         let fs = match what.source {
-            MountSource::Descriptor(name) => descriptors.take(name)?,
+            MountSource::Descriptor(name) => copy(descriptors.take(name)?)?,
             MountSource::Tmpfs { size, mode } => {
                 let mode = format!("{mode:o}");
                 let size = size.map(|s| s.to_string());
@@ -248,47 +274,58 @@ impl Setup {
                 options.extend(size.as_deref().map(|s| ("size", s)));
                 mount::new_filesystem("tmpfs", &options, attributes).context(say)?
             }
-            MountSource::SharedTmpfs { name, .. } => self.shared_mount(name)?,
-            MountSource::Proc => mount::new_filesystem("proc", &[], PLAIN).context(say)?,
-            MountSource::Sysfs => mount::new_filesystem("sysfs", &[], PLAIN).context(say)?,
+            MountSource::SharedTmpfs { name, .. } => copy(self.shared_mount(name)?)?,
+            MountSource::Proc => mount::new_filesystem("proc", &[], plain).context(say)?,
+            MountSource::Sysfs => mount::new_filesystem("sysfs", &[], plain).context(say)?,
             MountSource::Dev => {
                 let shm = self.shared_mount("shm")?;
                 let tty = userns::outside(self.map.as_ref(), dev::TTY)?;
-                return dev::make(at, what.devices, descriptors, Some(shm), tty);
+                let root = self.root_of(at.app)?;
+                return dev::make(root, at, what.devices, descriptors, Some(shm), tty);
             }
             MountSource::Cgroup2 => return Ok(()),
             MountSource::Credentials(list) => {
                 let owner = |id| userns::outside(self.map.as_ref(), id);
-                credentials::make(list, owner(what.owner.0)?, owner(what.owner.1)?, descriptors)?
+                let (uid, gid) = (owner(what.owner.0)?, owner(what.owner.1)?);
+                copy(credentials::make(list, uid, gid, descriptors)?)?
             }
         };
-        // A copy of a shared mount would get what the host mounts there later.
-        mount::make_private(fs.as_fd()).context(say)?;
-        if !attributes.is_empty() {
-            mount::restrict(fs.as_fd(), attributes, true).context(say)?;
-        }
-        let root = rootfs::open(at.app)?;
-        let target = targets::place(&root, at.path, rootfs::is_directory(&fs)?, &self.own)?;
+        let directory = rootfs::is_directory(&fs)?;
+        self.root_of(at.app)?;
+        let root = self.root.as_ref().map(|(_, root)| root);
+        let root = root.ok_or_else(|| Failure::rocket(format!("app {} has no root", at.app)))?;
+        let target = targets::place(root, at.path, directory, &self.own)?;
         mount::attach(fs.as_fd(), target.as_fd()).context(say)?;
         if what.lent { Ok(()) } else { self.own.add(fs.as_fd()) }
     }
 
     /// Covers by descriptor, before any app runs: nobody can exchange what is covered, or what covers.
-    fn mask(&self, at: At<'_>) -> Result<()> {
+    fn mask(&mut self, at: At<'_>) -> Result<()> {
         let say = || format!("mask {} of app {}", at.path, at.app);
-        let root = rootfs::open(at.app)?;
-        let Some(target) = rootfs::find(&root, at.path)? else { return Ok(()) };
+        let Some(target) = rootfs::find(self.root_of(at.app)?, at.path)? else { return Ok(()) };
         let cover = if rootfs::is_directory(&target)? {
-            let attributes = Attributes { read_only: true, ..PLAIN };
-            let options = [("mode", "0555"), ("size", "4096"), ("nr_inodes", "2")];
-            mount::new_filesystem("tmpfs", &options, attributes).context(say)?
+            self.cover().context(say)?
         } else {
             read_only_node(&self.null, say)?
         };
         mount::attach(cover.as_fd(), target.as_fd()).context(say)
     }
 
-    fn pivot(&self) -> Result<()> {
+    /// A mount of the empty directory that nothing can be made in. It is one for all that is covered.
+    fn cover(&mut self) -> std::result::Result<OwnedFd, rocket_sys::Error> {
+        const PLACE: &CStr = c"../c";
+        if !self.cover {
+            let attributes = Attributes { read_only: true, ..PLAIN };
+            let options = [("mode", "0555"), ("size", "4096"), ("nr_inodes", "2"), ("ro", "")];
+            let empty = mount::new_filesystem("tmpfs", &options, attributes)?;
+            mount::attach_at(empty.as_fd(), PLACE)?;
+            self.cover = true;
+        }
+        mount::open_tree_path(PLACE, false)
+    }
+
+    fn pivot(&mut self) -> Result<()> {
+        self.root = None;
         let say = || "leave the host's file system".to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let here = rustix::fs::openat(CWD, ".", flags, Mode::empty()).context(say)?;
@@ -304,7 +341,9 @@ fn scratch() -> Result<()> {
     let say = || "make the scratch file systems on mnt".to_owned();
     let attributes = Attributes { nosuid: true, nodev: true, ..Attributes::default() };
     let options = [("mode", "0755"), ("size", "1048576")];
-    for (place, directories) in [("mnt", ["root", "l", "s", "u"].as_slice()), ("root", &["apps"])] {
+    for (place, directories) in
+        [("mnt", ["root", "c", "l", "s", "u"].as_slice()), ("root", &["apps"])]
+    {
         let fs = mount::new_filesystem("tmpfs", &options, attributes).context(say)?;
         mount::attach_at(fs.as_fd(), &c_string(place)?).context(say)?;
         rustix::process::chdir(place).context(say)?;
@@ -323,19 +362,17 @@ fn read_only_node(node: &OwnedFd, say: impl Fn() -> String) -> Result<OwnedFd> {
     Ok(copy)
 }
 
-fn read_only(at: At<'_>) -> Result<()> {
+fn read_only(root: &Root, at: At<'_>) -> Result<()> {
     let say = || format!("make {} of app {} read-only", at.path, at.app);
-    let root = rootfs::open(at.app)?;
-    let Some(target) = rootfs::find(&root, at.path)? else { return Ok(()) };
+    let Some(target) = rootfs::find(root, at.path)? else { return Ok(()) };
     let copy = mount::open_tree_clone(target.as_fd(), c"", true).context(say)?;
     let attributes = Attributes { read_only: true, ..Attributes::default() };
     mount::restrict(copy.as_fd(), attributes, true).context(say)?;
     mount::attach(copy.as_fd(), target.as_fd()).context(say)
 }
 
-fn root_read_only(app: &str) -> Result<()> {
+fn root_read_only(root: &Root, app: &str) -> Result<()> {
     let say = || format!("make the root of app {app} read-only");
-    let root = rootfs::open(app)?;
     let fd = root.resolve(b"/", OFlags::PATH).context(say)?;
     let attributes = Attributes { read_only: true, ..Attributes::default() };
     mount::restrict(fd.as_fd(), attributes, false).context(say)

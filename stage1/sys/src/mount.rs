@@ -129,6 +129,21 @@ pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes, recursive: bool) 
     mount_setattr(mount, recursive, &attr)
 }
 
+/// Takes a detached mount and all below it out of its peer groups, so that what is mounted or
+/// unmounted there elsewhere does not show in it, nor the other way round; and adds attributes to
+/// every one of them.
+///
+/// # Errors
+/// Whatever `mount_setattr(2)` says.
+pub fn isolate(mount: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
+    let attr = MountAttr {
+        attr_set: attributes.bits(),
+        propagation: libc::MS_PRIVATE,
+        ..MountAttr::default()
+    };
+    mount_setattr(mount, true, &attr)
+}
+
 /// Gives a detached mount the id map of a user namespace, and everything below it when `recursive`:
 /// what lies there under an id inside the namespace is seen under the one outside.
 ///
@@ -141,16 +156,6 @@ pub fn idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, recursive: b
         ..MountAttr::default()
     };
     mount_setattr(mount, recursive, &attr)
-}
-
-/// Takes a detached mount and all below it out of its peer groups: what is mounted or unmounted there
-/// elsewhere does not show in it, nor the other way round.
-///
-/// # Errors
-/// Whatever `mount_setattr(2)` says.
-pub fn make_private(mount: BorrowedFd<'_>) -> Result<()> {
-    let attr = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    mount_setattr(mount, true, &attr)
 }
 
 /// A new file system instance as a detached mount.
