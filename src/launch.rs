@@ -8,6 +8,7 @@
 //! ```
 
 mod activation;
+mod ahead;
 mod attach;
 mod credentials;
 mod descriptors;
@@ -211,6 +212,11 @@ pub fn run(
 ) -> Result<Outcome, LaunchError> {
     let around = Surroundings::of_self();
     let cgroup = decide(options.cgroup, &around)?;
+    // First of all, since it takes longest.
+    let ahead = match cgroup {
+        Cgroup::Scope => ahead::begin(around.cgroup.as_deref()),
+        Cgroup::Unit | Cgroup::None => None,
+    };
     let received = Received::take();
     let ready = make_ready(paths, pod, name.as_ref(), cgroup, options, &around, received)?;
     match cgroup {
@@ -219,7 +225,7 @@ pub fn run(
             record_cgroup(ready.pod.path(), around.cgroup.as_deref(), invocation)?;
             Err(ready.flavour.exec(ready.pod.path(), &ready.descriptors))
         }
-        Cgroup::Scope | Cgroup::None => foreground::run(ready, cgroup),
+        Cgroup::Scope | Cgroup::None => foreground::run(ready, cgroup, ahead),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::pod::directory::{Pod, Running};
 use crate::pod::meta::Meta;
 use crate::systemd::{bus, detect, properties};
 use rocket_plan::Cgroup;
+use rocket_sys::aside::Aside;
 use rocket_sys::pidfd::{self, Exit};
 use rocket_sys::signal::SignalFd;
 use rocket_sys::spawn::Child;
@@ -29,7 +30,13 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const ENTRY_LINE_LIMIT: usize = 64 * 1024;
 
 /// Runs the pod until it ends, or until the caller leaves it.
-pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<Outcome, LaunchError> {
+///
+/// `ahead` is what makes the move into a scope a short one, and is over when that is.
+pub(super) fn run(
+    ready: Ready,
+    cgroup: Cgroup,
+    ahead: Option<Aside>,
+) -> Result<Outcome, LaunchError> {
     let Ready { pod, flavour, descriptors, meta, tether, mut bridge } = ready;
     let mut tether =
         tether.ok_or_else(|| io_error("find the tether")(io::Error::other("there is none")))?;
@@ -52,10 +59,12 @@ pub(super) fn run(ready: Ready, cgroup: Cgroup) -> Result<Outcome, LaunchError> 
             // The terminal's keeper is a child too.
             drop((tether, bridge));
             let _ = pidfd::wait(entry.pidfd.as_fd());
+            drop(ahead);
             reap_children();
             return Err(error);
         }
     };
+    drop(ahead);
     match supervise(&signals, &mut tether, &mut lines, &init, bridge.as_mut())? {
         Some(code) => Ok(Outcome::Ended(code, pod)),
         None => Ok(Outcome::Detached(pod.uuid())),

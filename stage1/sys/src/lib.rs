@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod aside;
 pub mod bpf;
 pub mod caps;
 pub mod clone;
