@@ -69,6 +69,8 @@ pub struct Options {
     pub enforcement: Enforcement,
     /// The app gets a terminal.
     pub terminal: Option<TerminalOptions>,
+    /// Says a line to people while the pod runs.
+    pub tell: Option<fn(&str)>,
 }
 
 /// The terminal of a pod's one app.
@@ -225,7 +227,7 @@ pub fn run(
             record_cgroup(ready.pod.path(), around.cgroup.as_deref(), invocation)?;
             Err(ready.flavour.exec(ready.pod.path(), &ready.descriptors))
         }
-        Cgroup::Scope | Cgroup::None => foreground::run(ready, cgroup, ahead),
+        Cgroup::Scope | Cgroup::None => foreground::run(ready, cgroup, ahead, options.tell),
     }
 }
 

@@ -83,7 +83,13 @@ impl LaunchArgs {
     fn options(&self, enforcement: Enforcement) -> Options {
         let terminal =
             TerminalOptions { interactive: self.interactive, detach_keys: self.detach_keys };
-        Options { cgroup: self.cgroup, enforcement, terminal: self.tty.then_some(terminal) }
+        Options {
+            cgroup: self.cgroup,
+            enforcement,
+            // The screen belongs to the app then.
+            tell: (!self.tty).then_some(|text| output::note(&format!("rocket: {text}"))),
+            terminal: self.tty.then_some(terminal),
+        }
     }
 
     /// Whether the caller's terminal can be what was asked for.
@@ -228,8 +234,11 @@ fn check_drop_in(wanted: &Wanted, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Once a start: what in this pod is weaker than it is without being asked.
+/// Once a start: what in this pod is weaker than it is without being asked, and what will not work.
 fn tell_weakened(meta: &Meta) {
+    for warning in &meta.warnings {
+        output::note(&format!("rocket: warning: {warning}"));
+    }
     for word in &meta.weakened {
         output::note(&format!("rocket: warning: weaker than the default: {word}"));
     }

@@ -12,7 +12,7 @@ use crate::pod::meta::{CgroupRecord, Meta};
 use crate::pod::name::PodName;
 use crate::pod::wait;
 use crate::systemd::bus::{self, Verb};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -59,11 +59,30 @@ pub fn restart(paths: &Paths, args: &RestartArgs) -> Result<ExitCode, Failure> {
 /// One app of a pod that goes on.
 fn restart_app(paths: &Paths, word: &str) -> Result<(), Failure> {
     let target = target::running(paths, word, "restart an app of")?;
+    let failed =
+        |error| Failure::new(anyhow::Error::new(error).context(format!("cannot restart {word}")));
     let request = json!({"op": "restart", "app": target.app});
-    Client::connect(&target.dir, PATIENCE)?.ask(&request).map(drop).map_err(|error| {
-        Failure::new(anyhow::Error::new(error).context(format!("cannot restart {word}")))
-    })
+    let client = Client::connect(&target.dir, PATIENCE)?;
+    client.ask(&request).map_err(failed)?;
+    loop {
+        let status = client.ask(&json!({"op": "status"})).map_err(failed)?.value;
+        let apps = status["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let named = |app: &&Value| target.app.as_deref().is_none_or(|name| app["name"] == *name);
+        let Some(app) = apps.iter().find(named) else { return Ok(()) };
+        match app["state"].as_str() {
+            Some("waiting" | "preparing" | "stopping" | "cleaning") => std::thread::sleep(STEP),
+            // A program that was done at once has run as well.
+            Some("ended" | "failed" | "backoff") if app["exit"]["code"] != 0 => {
+                let why = app["why"].as_str().unwrap_or("it has ended");
+                return Err(Failure::message(format!("restarted {word}: {why}")));
+            }
+            _ => return Ok(()),
+        }
+    }
 }
+
+/// How often a restart looks whether it is done.
+const STEP: Duration = Duration::from_millis(20);
 
 /// `rocket stop`.
 pub fn stop(paths: &Paths, args: &StopArgs) -> Result<ExitCode, Failure> {

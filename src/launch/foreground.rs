@@ -36,6 +36,7 @@ pub(super) fn run(
     ready: Ready,
     cgroup: Cgroup,
     ahead: Option<Aside>,
+    tell: Option<fn(&str)>,
 ) -> Result<Outcome, LaunchError> {
     let Ready { pod, flavour, descriptors, meta, tether, mut bridge } = ready;
     let mut tether =
@@ -65,7 +66,7 @@ pub(super) fn run(
         }
     };
     drop(ahead);
-    match supervise(&signals, &mut tether, &mut lines, &init, bridge.as_mut())? {
+    match supervise(&signals, &mut tether, &mut lines, &init, bridge.as_mut(), tell)? {
         Some(code) => Ok(Outcome::Ended(code, pod)),
         None => Ok(Outcome::Detached(pod.uuid())),
     }
@@ -173,7 +174,7 @@ fn started(
     let pid = match lines.first(tether)? {
         Line::Pid(pid) => pid,
         Line::Error { code, text } => return Err(LaunchError::Stage1 { code, text }),
-        Line::Ready | Line::End => {
+        Line::Ready | Line::Note(_) | Line::End => {
             let text = "stage1 ended before it had started the pod".to_owned();
             return Err(LaunchError::Stage1 { code: 125, text });
         }
@@ -197,6 +198,7 @@ fn supervise(
     lines: &mut Lines,
     init: &OwnedFd,
     mut bridge: Option<&mut Bridge>,
+    tell: Option<fn(&str)>,
 ) -> Result<Option<u8>, LaunchError> {
     tether.set_nonblocking(true).map_err(io_error("set up the tether"))?;
     if let Some(bridge) = &mut bridge {
@@ -244,8 +246,12 @@ fn supervise(
         if open {
             open = lines.read(tether)?;
             while let Some(line) = lines.next() {
-                if let Line::Error { code, text } = line {
-                    said = Some(LaunchError::Stage1 { code, text });
+                match (line, tell) {
+                    (Line::Error { code, text }, _) => {
+                        said = Some(LaunchError::Stage1 { code, text });
+                    }
+                    (Line::Note(text), Some(tell)) => tell(&text),
+                    _ => {}
                 }
             }
         }
@@ -275,6 +281,8 @@ enum Line {
     Ready,
     /// It failed, and ends with this code.
     Error { code: u8, text: String },
+    /// Something for people about an app.
+    Note(String),
     /// The other end is closed.
     End,
 }
@@ -351,6 +359,9 @@ fn parse(line: &str) -> Option<Line> {
     }
     if let Some(pid) = line.strip_prefix("PID ") {
         return pid.parse().ok().map(Line::Pid);
+    }
+    if let Some(text) = line.strip_prefix("NOTE ") {
+        return Some(Line::Note(text.to_owned()));
     }
     let (code, text) = line.strip_prefix("ERR ")?.split_once(' ')?;
     Some(Line::Error { code: code.parse().unwrap_or(125), text: text.to_owned() })

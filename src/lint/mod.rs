@@ -91,6 +91,7 @@ pub fn check(
     let mut found = Vec::new();
     for pod in pods {
         of_images(pod, images, &mut found);
+        of_values(pod, &mut found);
         of_host(pod, host, &mut found);
         of_paths(pod, host, &mut found);
         of_credentials(pod, host, &mut found);
@@ -124,6 +125,33 @@ fn of_images(pod: &Pod, images: &BTreeMap<String, Image>, found: &mut Vec<Findin
             }
             Some(Image::Vouched | Image::Unknown) | None => None,
         });
+    }
+}
+
+/// Values that do not go together: one of them does nothing.
+fn of_values(pod: &Pod, found: &mut Vec<Finding>) {
+    use rocket_podfile::MemorySize::Bytes;
+    let file = &pod.loaded.pod;
+    for app in file.apps.iter().filter(|app| app.restart_max_delay < app.restart_delay) {
+        let text = "restart-max-delay is below restart-delay: each pause is restart-delay";
+        let path = format!("app.{}.restart-max-delay", app.name);
+        found.push(pod.warn("restart-delay", &path, text, None));
+    }
+    let apps = file.apps.iter().map(|app| (format!("app.{}.limits", app.name), &app.limits));
+    for (path, limits) in apps.chain([("limits".to_owned(), &file.limits)]) {
+        let sizes = [
+            ("memory-low", &limits.memory_low, "memory-high", &limits.memory_high),
+            ("memory-low", &limits.memory_low, "memory-max", &limits.memory_max),
+            ("memory-high", &limits.memory_high, "memory-max", &limits.memory_max),
+        ];
+        for (less, low, more, high) in sizes {
+            if let (Some(Bytes(low)), Some(Bytes(high))) = (low, high)
+                && low > high
+            {
+                let text = format!("{less} is above {more}, which counts first");
+                found.push(pod.warn("memory-order", &format!("{path}.{less}"), text, None));
+            }
+        }
     }
 }
 

@@ -80,6 +80,24 @@ fn what_the_host_lacks_is_said_with_what_happens_instead() {
 }
 
 #[test]
+fn values_that_undo_each_other_are_named() {
+    let text = format!(
+        "network = \"none\"\n{APP}restart-delay = \"5s\"\nrestart-max-delay = \"2s\"\n\
+         limits = {{ memory-low = \"2G\", memory-high = \"1G\", memory-max = \"1G\" }}\n\
+         [limits]\nmemory-low = \"10%\"\nmemory-high = \"3G\"\nmemory-max = \"infinity\"\n"
+    );
+    let found = found(&[("a", &text)], &[], &Host::default());
+    for expected in [
+        "a.toml:5:21 warning restart-delay restart-max-delay is below restart-delay",
+        "a.toml:6:25 warning memory-order memory-low is above memory-high",
+        "a.toml:6:25 warning memory-order memory-low is above memory-max",
+    ] {
+        assert!(found.iter().any(|line| line.contains(expected)), "{expected}: {found:#?}");
+    }
+    assert_eq!(found.len(), 3, "{found:#?}");
+}
+
+#[test]
 fn images_and_paths() {
     let text = "network = \"none\"\n[app.a]\nimage = \"x\"\nenvironment-files = [\"/e\"]\n\
                 [app.b]\nimage = \"y\"\n[app.c]\nimage = \"z\"\n\

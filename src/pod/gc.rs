@@ -250,6 +250,7 @@ mod tests {
             start_timeout_ms: None,
             for_run: false,
             weakened: vec![],
+            warnings: vec![],
             ids: None,
         };
         Info {

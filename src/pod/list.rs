@@ -284,6 +284,7 @@ mod tests {
                 for_run: false,
                 ids: None,
                 weakened: Vec::new(),
+                warnings: Vec::new(),
             };
             meta.write(pod.path()).unwrap();
             let pod = pod.seal(&paths).unwrap();

@@ -85,6 +85,9 @@ pub struct Meta {
     pub ids: Option<IdMap>,
     /// What weakens a default, in words, for status.
     pub weakened: Vec<String>,
+    /// What will not be as one might think, in words, said at each start.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One app in `meta.json`.

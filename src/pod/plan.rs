@@ -140,6 +140,8 @@ pub struct Output {
     pub etc: Vec<EtcFile>,
     /// What weakens a default, in words.
     pub weakened: Vec<String>,
+    /// What will not be as one might think, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no plan.
@@ -302,7 +304,8 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     if input.enforcement == Enforcement::Strict && !missing.is_empty() {
         return Err(PlanError::Strict(missing));
     }
-    Ok(Output { plan, sources, dirs, etc, weakened: weakened(pod) })
+    let (weakened, warnings) = (weakened(pod), super::ports::unbindable(pod));
+    Ok(Output { plan, sources, dirs, etc, weakened, warnings })
 }
 
 /// The pod's own deadline: what its apps may take one after the other. The unit's timeout is 5 s

@@ -320,6 +320,7 @@ fn meta(
         for_run: request.for_run,
         ids: output.plan.namespaces.user,
         weakened: output.weakened.clone(),
+        warnings: output.warnings.clone(),
     }
 }
 

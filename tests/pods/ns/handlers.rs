@@ -121,3 +121,31 @@ fn what_a_pre_start_handler_leaves_running_is_gone_before_the_app_starts() {
     assert_eq!(done.stdout, "before\n0\nmain\n", "{done}");
     rocket(["gc", "--all", "--grace-period", "0"]).ok();
 }
+
+#[test]
+fn a_restart_of_an_app_returns_when_it_runs_and_says_when_it_does_not() {
+    require_bed("ns");
+    image::add_busybox("example.com/handlers:1.0", &["/bin/sh"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("again.toml");
+    let keys = "exec = [\"/bin/sh\", \"-c\", \"echo main >> /log/log; exec sleep 1000\"]\n\
+                pre-start = [\"/bin/sh\", \"-c\", \"sleep 1; test ! -e /log/broken\"]\n\
+                mounts = { \"/log\" = \"log\" }\nstop-signal = \"SIGKILL\"\n\
+                [app.b]\nimage = \"example.com/handlers:1.0\"\nexec = [\"/bin/sleep\", \"1000\"]";
+    fs::write(&file, format!("exit-policy = \"all-done\"\n{}", pod_file(keys))).unwrap();
+    let file = file.to_str().unwrap();
+    let started = rocket_testkit::Command::new("/usr/bin/rocket")
+        .args(["run", "--name", "again", "--file", file])
+        .start();
+    rocket_testkit::wait_until("the app runs", 20, || log("again") == "main\n");
+    rocket(["restart", "again/a"]).ok();
+    let state = rocket(["status", "--format=json", "again"]).ok();
+    let state: serde_json::Value = serde_json::from_str(&state.stdout).unwrap();
+    assert_eq!(state["apps"][0]["state"], "running", "{state}");
+    fs::write("/var/lib/rocket/volumes/again/log/broken", "").unwrap();
+    rocket(["restart", "again/a"]).ends_with(125).says(&["again/a", "pre-start"]);
+    rocket(["stop", "again"]).ok();
+    // Whoever started it was told.
+    started.wait().says(&["rocket: app a: its pre-start handler exited with 1"]);
+    rocket(["gc", "--all", "--grace-period", "0"]).ok();
+}

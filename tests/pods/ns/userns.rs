@@ -138,3 +138,24 @@ fn nothing_of_a_pod_with_several_apps_is_mounted_on_the_host() {
     // While one is there, no other pod can map that layer: EPERM.
     assert!(seen.is_empty(), "{seen:?}");
 }
+
+#[test]
+fn a_port_that_no_app_can_bind_is_told_of_at_the_start() {
+    require_bed("ns");
+    image::add_busybox("example.com/low:1.0", &["/bin/true"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("low.toml");
+    let run = |port: u16, more: &str| {
+        let text = format!(
+            "network = \"host\"\n[app.a]\nimage = \"example.com/low:1.0\"\n\
+             [port.web]\napp = \"a\"\nport = {port}\n{more}"
+        );
+        std::fs::write(&file, text).unwrap();
+        rocket(["run", "--rm", "--file", file.to_str().unwrap()]).ok()
+    };
+    run(80, "").says(&["warning: port 80 (port.web)", "user namespace", "activation = true"]);
+    for (port, more) in [(8080, ""), (80, "[security]\nuser-namespace = false\n")] {
+        let done = run(port, more);
+        assert!(!done.stderr.contains("port.web"), "{done}");
+    }
+}
