@@ -19,6 +19,7 @@ mod keys;
 mod terminal;
 mod userns;
 
+pub use ahead::Ahead;
 pub use attach::{Attached, attach};
 pub use credentials::CredentialError;
 pub use flavour::{Flavour, FlavourError};
@@ -211,13 +212,13 @@ pub fn run(
     pod: Pod<Prepared>,
     name: Option<NameLock>,
     options: Options,
+    ahead: Ahead,
 ) -> Result<Outcome, LaunchError> {
     let around = Surroundings::of_self();
     let cgroup = decide(options.cgroup, &around)?;
-    // First of all, since it takes longest.
     let ahead = match cgroup {
-        Cgroup::Scope => ahead::begin(around.cgroup.as_deref()),
-        Cgroup::Unit | Cgroup::None => None,
+        Cgroup::Scope => ahead.or_again(around.cgroup.as_deref()),
+        Cgroup::Unit | Cgroup::None => Ahead::default(),
     };
     let received = Received::take();
     let ready = make_ready(paths, pod, name.as_ref(), cgroup, options, &around, received)?;

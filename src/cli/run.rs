@@ -5,7 +5,7 @@ use crate::cli::input::{EnforcementArgs, PodInput, Wanted};
 use crate::cli::output;
 use crate::config::paths::Paths;
 use crate::launch::{
-    self, CgroupChoice, DetachKeys, LaunchError, Options, Outcome, TerminalOptions,
+    self, Ahead, CgroupChoice, DetachKeys, LaunchError, Options, Outcome, TerminalOptions,
 };
 use crate::pod::directory::{Pod, Prepared, State};
 use crate::pod::ids::Pool;
@@ -111,6 +111,7 @@ pub fn run(paths: &Paths, pool: Pool, args: RunArgs) -> Result<ExitCode, Failure
     args.launch.check(args.detach)?;
     let options = args.launch.options(args.input.enforcement.value());
     let by_name = args.input.pod.clone();
+    let ahead = if args.detach { Ahead::default() } else { Ahead::begin(options.cgroup) };
     let wanted = args.input.read()?;
     if options.cgroup == CgroupChoice::Unit
         && let Some(name) = &by_name
@@ -125,7 +126,7 @@ pub fn run(paths: &Paths, pool: Pool, args: RunArgs) -> Result<ExitCode, Failure
     }
     tell_weakened(&Meta::read(pod.path())?);
     warn_without_systemd(options.cgroup);
-    let outcome = launch::run(paths, pod, name, options);
+    let outcome = launch::run(paths, pod, name, options, ahead);
     if outcome.is_err() {
         // What never started leaves nothing behind; what started is kept for inspection.
         gc::discard(paths, uuid, args.rm)?;
@@ -142,6 +143,7 @@ pub fn prepare(paths: &Paths, pool: Pool, args: PrepareArgs) -> Result<ExitCode,
 
 /// `rocket run-prepared`.
 pub fn run_prepared(paths: &Paths, args: RunPreparedArgs) -> Result<ExitCode, Failure> {
+    let ahead = Ahead::begin(args.launch.cgroup);
     let found = lookup::find(paths, &args.pod)?;
     if found.state != State::Prepared {
         return Err(Failure::message(format!(
@@ -165,7 +167,7 @@ pub fn run_prepared(paths: &Paths, args: RunPreparedArgs) -> Result<ExitCode, Fa
     warn_without_systemd(args.launch.cgroup);
     args.launch.check(false)?;
     let options = args.launch.options(args.enforcement.value());
-    let outcome = launch::run(paths, pod, name, options);
+    let outcome = launch::run(paths, pod, name, options, ahead);
     finish(paths, outcome, args.rm)
 }
 

@@ -3,12 +3,13 @@
 //! Killing this process closes the tether, and init stops the pod in order.
 
 use super::terminal::{Bridge, SIGWINCH, Turn, WATCHED};
-use super::{LaunchError, Outcome, Ready, describe, failed, io_error, record_cgroup, unit_name};
+use super::{
+    Ahead, LaunchError, Outcome, Ready, describe, failed, io_error, record_cgroup, unit_name,
+};
 use crate::pod::directory::{Pod, Running};
 use crate::pod::meta::Meta;
 use crate::systemd::{bus, detect, properties};
 use rocket_plan::Cgroup;
-use rocket_sys::aside::Aside;
 use rocket_sys::pidfd::{self, Exit};
 use rocket_sys::signal::SignalFd;
 use rocket_sys::spawn::Child;
@@ -35,7 +36,7 @@ const ENTRY_LINE_LIMIT: usize = 64 * 1024;
 pub(super) fn run(
     ready: Ready,
     cgroup: Cgroup,
-    ahead: Option<Aside>,
+    ahead: Ahead,
     tell: Option<fn(&str)>,
 ) -> Result<Outcome, LaunchError> {
     let Ready { pod, flavour, descriptors, meta, tether, mut bridge } = ready;
