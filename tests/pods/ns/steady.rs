@@ -90,7 +90,7 @@ fn alone_a_flood_without_a_rate_limit_loses_nothing() {
     std::fs::write(dir.join("50-flood.conf"), "[Service]\nLogRateLimitIntervalSec=0\n").unwrap();
     systemctl(["daemon-reload"]).ok();
     pod.start();
-    wait_until("all is written", 60, || {
+    wait_until("all is written", 100, || {
         let unit = pod.unit();
         let done = run("journalctl", ["--unit", &unit, "--output=cat", "--lines=5", "--no-pager"]);
         done.stdout.lines().any(|line| line == "over")
