@@ -1,23 +1,17 @@
 //! `rocket image …`: the store, seen by people.
 
 use crate::cli::error::Failure;
-use crate::cli::fetch::{explain, parse_name};
+use crate::cli::fetch::explain;
 use crate::cli::freed::{self, Freed};
 use crate::cli::output::{self, Format};
+use crate::cli::pack::{self, PackArgs};
 use crate::config::paths::Paths;
 use crate::image::Digest;
-use crate::image::fetch::host_arch;
-use crate::image::local::Host;
-use crate::image::manifest::{App, EnvironmentVariable, ImageManifest, Label, MountPoint};
-use crate::image::name::{AcIdentifier, AcName};
-use crate::image::pack::Compression;
-use crate::image::pack::{self, Request};
 use crate::image::reference::Reference;
 use crate::image::store::{ImageId, Store};
 use crate::pod::list::{self, Info, Status};
 use crate::pod::usage;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use uuid::Uuid;
 
@@ -32,7 +26,7 @@ pub struct ImageArgs {
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum ImageCommand {
-    /// Make an image of a root file system on disk.
+    /// Make an image, an ACI or an OCI one, of a directory, a tar archive or a pod.
     Pack(Box<PackArgs>),
     /// List the images in the store.
     List {
@@ -59,80 +53,10 @@ pub enum ImageCommand {
     },
 }
 
-/// How an archive is compressed.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-pub enum CompressionArg {
-    /// Not at all.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard (not in the appc specification).
-    Zstd,
-}
-
-impl From<CompressionArg> for Compression {
-    fn from(arg: CompressionArg) -> Self {
-        match arg {
-            CompressionArg::None => Self::None,
-            CompressionArg::Gzip => Self::Gzip,
-            CompressionArg::Zstd => Self::Zstd,
-        }
-    }
-}
-
-/// The latest time that a packed file may have (reproducible-builds.org, `SOURCE_DATE_EPOCH`).
-pub fn clamp() -> Result<Option<i64>, Failure> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse::<u32>().map(|seconds| Some(i64::from(seconds))).map_err(|_| {
-            Failure::message(format!("SOURCE_DATE_EPOCH is {text:?}, not a number of seconds"))
-        }),
-        Err(_) => Ok(None),
-    }
-}
-
-/// Arguments of `rocket image pack`.
-#[derive(Debug, clap::Args)]
-pub struct PackArgs {
-    /// Directory that becomes the image's root.
-    #[arg(value_name = "ROOTFS")]
-    pub rootfs: PathBuf,
-    /// The image's name, perhaps with version and labels: `example.com/app:1.0,key=value`.
-    #[arg(long, value_name = "NAME[:VERSION]")]
-    pub name: String,
-    /// The program to run; a name without `/` is searched in the image's PATH.
-    #[arg(long, value_name = "PATH")]
-    pub exec: String,
-    /// The file to make; `NAME-VERSION.aci` of the name's last part when absent.
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// How to compress the file.
-    #[arg(long, value_enum, default_value_t)]
-    pub compression: CompressionArg,
-    /// User the program runs as: name, number, or a path whose owner is meant.
-    #[arg(long, default_value = "0")]
-    pub user: String,
-    /// Group the program runs as.
-    #[arg(long, default_value = "0")]
-    pub group: String,
-    /// Directory the program starts in.
-    #[arg(long, value_name = "DIR")]
-    pub working_dir: Option<String>,
-    /// An environment variable; may be repeated.
-    #[arg(long = "env", value_name = "NAME=VALUE")]
-    pub environment: Vec<String>,
-    /// A place for a volume; may be repeated.
-    #[arg(long = "mount", value_name = "NAME=PATH")]
-    pub mounts: Vec<String>,
-    /// Arguments of the program.
-    #[arg(last = true, value_name = "ARG")]
-    pub args: Vec<String>,
-}
-
 /// Runs it.
 pub fn run(paths: &Paths, args: ImageArgs) -> Result<ExitCode, Failure> {
     match args.command {
-        ImageCommand::Pack(args) => pack(paths, &args),
+        ImageCommand::Pack(args) => pack::run(paths, &args),
         ImageCommand::List { format } => list_images(&open(paths)?, format),
         ImageCommand::Rm { references } => remove(paths, &references),
         ImageCommand::Gc => {
@@ -154,73 +78,6 @@ fn find(store: &Store, reference: &str) -> Result<ImageId, Failure> {
         .parse()
         .map_err(|e: crate::image::reference::ReferenceError| explain(e.into()))?;
     store.resolve(&reference).map_err(explain)
-}
-
-fn pack(paths: &Paths, args: &PackArgs) -> Result<ExitCode, Failure> {
-    let manifest = manifest(args)?;
-    let output = match &args.output {
-        Some(output) => output.clone(),
-        None => {
-            let last = manifest.name.as_str().rsplit('/').next().unwrap_or_default();
-            let version = manifest.label("version").map_or(String::new(), |v| format!("-{v}"));
-            PathBuf::from(format!("{last}{version}.aci").replace('/', "-"))
-        }
-    };
-    let (compression, clamp) = (args.compression.into(), clamp()?);
-    let request =
-        Request { rootfs: &args.rootfs, manifest: &manifest, output: &output, compression, clamp };
-    let packed = pack::pack(&request).map_err(explain)?;
-    for note in packed.notes {
-        output::note(&note);
-    }
-    if rustix::process::geteuid().is_root() {
-        Host::new(paths).record(&packed.id).map_err(explain)?;
-    } else {
-        output::note("packed by an ordinary user: no local evidence was recorded");
-    }
-    output::note(&format!("packed {}", output.display()));
-    output::data(&packed.id.to_string());
-    Ok(ExitCode::SUCCESS)
-}
-
-fn manifest(args: &PackArgs) -> Result<ImageManifest, Failure> {
-    let name = parse_name(&args.name)?;
-    let mut manifest = ImageManifest::new(name.name);
-    let mut labels = name.labels;
-    for (key, value) in [("os", "linux"), ("arch", host_arch())] {
-        labels.entry(key.to_owned()).or_insert_with(|| value.to_owned());
-    }
-    for (key, value) in labels {
-        manifest.labels.push(Label { name: AcIdentifier::new(key)?, value });
-    }
-    let pair = |text: &str, what: &str| -> Result<(String, String), Failure> {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| Failure::message(format!("{text}: {what} is written NAME=VALUE")))?;
-        Ok((key.to_owned(), value.to_owned()))
-    };
-    let mut environment = Vec::new();
-    for text in &args.environment {
-        let (name, value) = pair(text, "an environment variable")?;
-        environment.push(EnvironmentVariable { name, value });
-    }
-    let mut mount_points = Vec::new();
-    for text in &args.mounts {
-        let (name, path) = pair(text, "a place for a volume")?;
-        mount_points.push(MountPoint { name: AcName::new(name)?, path, read_only: false });
-    }
-    let mut exec = vec![args.exec.clone()];
-    exec.extend(args.args.iter().cloned());
-    manifest.app = Some(App {
-        exec,
-        user: args.user.clone(),
-        group: args.group.clone(),
-        working_directory: args.working_dir.clone(),
-        environment,
-        mount_points,
-        ..App::default()
-    });
-    Ok(manifest)
 }
 
 fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {

@@ -39,7 +39,8 @@ fn kill(paths: &Paths, word: &str, signal: i32) -> Result<(), Failure> {
     })
 }
 
-fn signal(text: &str) -> Result<i32, String> {
+/// Reads a signal, by name or number.
+pub fn signal(text: &str) -> Result<i32, String> {
     rocket_sys::signal::number(text)
         .ok_or_else(|| "no signal: a name such as TERM or SIGHUP, or a number to 64".to_owned())
 }

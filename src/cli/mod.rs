@@ -19,6 +19,7 @@ pub mod lint;
 pub mod list;
 pub mod logs;
 pub mod output;
+pub mod pack;
 pub mod progress;
 pub mod report;
 pub mod run;

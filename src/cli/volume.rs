@@ -1,8 +1,8 @@
 //! `rocket volume …`: the volumes that are kept for pods.
 
 use crate::cli::error::Failure;
-use crate::cli::image::clamp;
 use crate::cli::output::{self, Format};
+use crate::cli::pack::clamp;
 use crate::config::paths::Paths;
 use crate::image::pack;
 use crate::pod::kept::{self, KeptError};

@@ -1,18 +1,22 @@
-//! A root file system on disk becomes an ACI: the same tree gives the same bytes.
+//! A root file system becomes an image, an ACI or an OCI one: the same tree gives the same bytes.
 //!
-//! Entries are sorted; owner, mode, time, extended attributes and hard links are as on disk.
-//! `SOURCE_DATE_EPOCH` clamps times to at most that moment. Nothing of the host or of now is written.
+//! Entries are sorted; owner, mode, time, extended attributes and hard links are as on disk, or as in the
+//! archive. `SOURCE_DATE_EPOCH` clamps times to at most that moment. Nothing of the host or of now is written.
 
 mod header;
+mod oci;
+mod sink;
+mod tarball;
 mod walk;
 
-use crate::image::digest::{Algo, Hasher};
+use crate::image::digest::Algo;
 use crate::image::error::ImageError;
 use crate::image::files::printable;
 use crate::image::manifest::ImageManifest;
 use crate::image::store::ImageId;
+use sink::{Sink, Unfinished, beside, scratch};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -20,15 +24,56 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The tree.
-    pub rootfs: &'a Path,
+    pub source: Source<'a>,
     /// What it says about itself.
     pub manifest: &'a ImageManifest,
-    /// The file to make.
-    pub output: &'a Path,
+    /// Where it goes.
+    pub output: &'a Output,
     /// How to compress it.
     pub compression: Compression,
     /// No time is later than this.
     pub clamp: Option<i64>,
+    /// An OCI image's user has the group that the image's own passwd gives it.
+    pub primary_group: bool,
+}
+
+/// Where a root file system comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A directory.
+    Dir(&'a Path),
+    /// An archive, perhaps compressed; standard input when it is `-`.
+    Tar(&'a Path),
+}
+
+/// Where an image goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// An ACI.
+    Aci(PathBuf),
+    /// An OCI layout, new or added to, and the tag in it.
+    OciDir(PathBuf, String),
+    /// An OCI layout in a new archive, and the tag in it.
+    OciArchive(PathBuf, String),
+}
+
+/// What is made of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Aci,
+    Oci,
+    /// A plain archive.
+    Plain,
+}
+
+impl Form {
+    /// The root's name in the archive.
+    fn top(self) -> &'static [u8] {
+        match self {
+            Self::Aci => b"rootfs",
+            Self::Oci | Self::Plain => b".",
+        }
+    }
 }
 
 /// What came of it.
@@ -51,95 +96,6 @@ pub enum Compression {
     Zstd,
 }
 
-/// The archive's compressor.
-enum Encoder {
-    None(BufWriter<File>),
-    Gzip(flate2::write::GzEncoder<BufWriter<File>>),
-    Zstd(zstd::stream::write::Encoder<'static, BufWriter<File>>),
-}
-
-impl Encoder {
-    fn new(file: File, compression: Compression) -> io::Result<Self> {
-        let out = BufWriter::with_capacity(256 << 10, file);
-        Ok(match compression {
-            Compression::None => Self::None(out),
-            // Neither name nor time go into the header.
-            Compression::Gzip => {
-                Self::Gzip(flate2::GzBuilder::new().write(out, flate2::Compression::new(6)))
-            }
-            Compression::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(out, 3)?;
-                encoder.include_checksum(true)?;
-                Self::Zstd(encoder)
-            }
-        })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::None(out) => out.write_all(bytes),
-            Self::Gzip(out) => out.write_all(bytes),
-            Self::Zstd(out) => out.write_all(bytes),
-        }
-    }
-
-    fn finish(self) -> io::Result<()> {
-        let out = match self {
-            Self::None(out) => out,
-            Self::Gzip(out) => out.finish()?,
-            Self::Zstd(out) => out.finish()?,
-        };
-        match out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all() {
-            // A pipe has nothing that could be waited for.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            result => result,
-        }
-    }
-}
-
-/// Where the archive goes: hashed, then compressed.
-struct Sink {
-    hasher: Hasher,
-    out: Encoder,
-    path: PathBuf,
-}
-
-impl Sink {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        self.hasher.update(bytes);
-        self.out.write(bytes).map_err(|e| ImageError::io("write", &self.path, e))
-    }
-}
-
-/// A file that goes away unless it was finished.
-struct Unfinished(Option<PathBuf>);
-
-impl Unfinished {
-    fn into_place(mut self, output: &Path) -> Result<(), ImageError> {
-        if let Some(path) = &self.0 {
-            std::fs::rename(path, output).map_err(|e| ImageError::io("make", output, e))?;
-        }
-        self.0 = None;
-        Ok(())
-    }
-}
-
-/// A new file beside `output`, which it is to replace.
-fn beside(output: &Path) -> Result<(File, Unfinished), ImageError> {
-    let name = output.file_name().ok_or_else(|| {
-        ImageError::bad(output.display().to_string(), "the output needs a file name")
-    })?;
-    // The rename at the end would put a file where a device, a pipe or a symlink was.
-    if std::fs::symlink_metadata(output).is_ok_and(|there| !there.is_file()) {
-        let subject = output.display().to_string();
-        return Err(ImageError::bad(subject, "there is something that is no regular file"));
-    }
-    let temp =
-        output.with_file_name(format!(".{}.{}", name.to_string_lossy(), uuid::Uuid::new_v4()));
-    let file = File::create_new(&temp).map_err(|e| ImageError::io("make", output, e))?;
-    Ok((file, Unfinished(Some(temp))))
-}
-
 /// Writes a tree that is no image as a plain tar archive, to a file or to standard output; what a
 /// person should know.
 pub fn archive(
@@ -152,40 +108,56 @@ pub fn archive(
         Some(output) => beside(output)?,
         None => {
             let out = io::stdout().as_fd().try_clone_to_owned();
-            (out.map_err(|e| ImageError::io("write", path, e))?.into(), Unfinished(None))
+            (out.map_err(|e| ImageError::io("write", path, e))?.into(), Unfinished::none())
         }
     };
-    let out =
-        Encoder::new(file, Compression::None).map_err(|e| ImageError::io("write", path, e))?;
-    let mut sink = Sink { hasher: Hasher::new(Algo::Sha256), out, path: path.to_owned() };
-    let notes = walk::walk(&mut sink, tree, b".", clamp)?;
-    sink.write(&[0; 1024])?;
-    sink.out.finish().map_err(|e| ImageError::io("write", path, e))?;
+    let mut sink = Sink::new(file, path, (Algo::Sha256, None), Compression::None)?;
+    let notes = walk::walk(&mut sink, tree, Form::Plain, clamp)?;
+    sink.finish()?;
     unfinished.into_place(path)?;
     Ok(notes)
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
 
 /// Packs.
 pub fn pack(request: &Request<'_>) -> Result<Packed, ImageError> {
     request.manifest.validate()?;
-    let (file, unfinished) = beside(request.output)?;
-    let make = |e| ImageError::io("make", request.output, e);
-    let out = Encoder::new(file, request.compression).map_err(make)?;
-    let mut sink = Sink { hasher: Hasher::new(Algo::Sha512), out, path: request.output.to_owned() };
+    match request.output {
+        Output::Aci(file) => aci(request, file),
+        Output::OciDir(dir, tag) => oci::layout(request, dir, tag),
+        Output::OciArchive(file, tag) => oci::archive(request, file, tag),
+    }
+}
+
+fn aci(request: &Request<'_>, output: &Path) -> Result<Packed, ImageError> {
+    let (file, unfinished) = beside(output)?;
+    let mut sink = Sink::new(file, output, (Algo::Sha512, None), request.compression)?;
     manifest_entry(&mut sink, request)?;
-    let notes = walk::walk(&mut sink, request.rootfs, b"rootfs", request.clamp)?;
-    sink.write(&[0; 1024])?;
-    sink.out.finish().map_err(|e| ImageError::io("write", request.output, e))?;
-    unfinished.into_place(request.output)?;
-    Ok(Packed { id: ImageId::new(sink.hasher.finish()), notes })
+    let notes = tree(&mut sink, request, Form::Aci, output)?;
+    let written = sink.finish()?;
+    unfinished.into_place(output)?;
+    Ok(Packed { id: ImageId::new(written.plain), notes })
+}
+
+/// Writes the tree; what has to wait does so on the file system of `output`.
+fn tree(
+    sink: &mut Sink,
+    request: &Request<'_>,
+    form: Form,
+    output: &Path,
+) -> Result<Vec<String>, ImageError> {
+    match request.source {
+        Source::Dir(dir) => walk::walk(sink, dir, form, request.clamp),
+        Source::Tar(file) => {
+            let scratch = scratch(output)?;
+            let how = (form, request.clamp);
+            if file == Path::new("-") {
+                let mut input = io::stdin().lock();
+                return tarball::copy(sink, &mut input, "standard input", scratch, how);
+            }
+            let mut input = File::open(file).map_err(|e| ImageError::io("open", file, e))?;
+            tarball::copy(sink, &mut input, &file.display().to_string(), scratch, how)
+        }
+    }
 }
 
 fn manifest_entry(sink: &mut Sink, request: &Request<'_>) -> Result<(), ImageError> {
@@ -211,5 +183,14 @@ fn padding(size: u64) -> &'static [u8] {
 }
 
 fn in_tree(path: &[u8]) -> String {
-    printable(path.strip_prefix(b"rootfs").filter(|p| !p.is_empty()).unwrap_or(b"/"))
+    let inside = path.strip_prefix(b"rootfs").or_else(|| path.strip_prefix(b"."));
+    printable(inside.filter(|p| !p.is_empty()).unwrap_or(b"/"))
+}
+
+/// A time, but no later than asked for.
+fn clamped((seconds, nanos): (i64, u32), clamp: Option<i64>) -> (i64, u32) {
+    match clamp {
+        Some(latest) if seconds >= latest => (latest, 0),
+        _ => (seconds, nanos),
+    }
 }

@@ -10,5 +10,6 @@ mod foreign;
 mod kit;
 mod layers;
 mod pack;
+mod pack_oci;
 mod packed;
 mod store;

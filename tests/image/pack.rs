@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::Path;
 
-fn tree(root: &Path) {
+pub fn tree(root: &Path) {
     let long = "long-name/".repeat(15);
     for dir in ["bin", "etc/private", "dev", &long] {
         fs::create_dir_all(root.join(dir)).unwrap();

@@ -1,7 +1,8 @@
 //! Walking the tree, by descriptors and without following links.
 
 use super::header::Entry;
-use super::{Sink, in_tree, padding};
+use super::sink::Sink;
+use super::{Form, clamped, in_tree, padding};
 use crate::image::error::ImageError;
 use crate::image::files::Xattrs;
 use crate::image::unpack::{Fate, fate};
@@ -18,8 +19,8 @@ const MAX_DEPTH: usize = 500;
 struct Walk<'a> {
     sink: &'a mut Sink,
     clamp: Option<i64>,
-    /// It becomes an image, which has no device nodes.
-    image: bool,
+    /// What it becomes; an image has no device nodes.
+    form: Form,
     device: u64,
     /// First name of each inode with several.
     linked: BTreeMap<u64, Vec<u8>>,
@@ -31,11 +32,11 @@ fn fail(path: &[u8], problem: impl std::fmt::Display) -> ImageError {
     ImageError::bad(in_tree(path), problem.to_string())
 }
 
-/// Writes `tree` below the name `top`.
+/// Writes `tree`.
 pub(super) fn walk(
     sink: &mut Sink,
     tree: &Path,
-    top: &[u8],
+    form: Form,
     clamp: Option<i64>,
 ) -> Result<Vec<String>, ImageError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -45,13 +46,13 @@ pub(super) fn walk(
     let mut walk = Walk {
         sink,
         clamp,
-        image: top == b"rootfs",
+        form,
         device: stat.st_dev,
         linked: BTreeMap::new(),
         buffer: vec![0; 256 << 10],
         notes: Vec::new(),
     };
-    walk.dir(&root, top, &stat, 0)?;
+    walk.dir(&root, form.top(), &stat, 0)?;
     Ok(walk.notes)
 }
 
@@ -100,6 +101,9 @@ impl Walk<'_> {
                 flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| fail(path, e))
         };
+        if self.form == Form::Oci && name.starts_with(b".wh.") {
+            return Err(fail(path, "in an OCI image this name would hide a file; pack an ACI"));
+        }
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Directory {
             return self.dir(&open(OFlags::DIRECTORY)?, path, &stat, depth + 1);
@@ -109,10 +113,12 @@ impl Walk<'_> {
             return Ok(());
         }
         if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
-            if path.starts_with(b"rootfs/dev/") {
+            if path.starts_with(b"rootfs/dev/")
+                || (self.form == Form::Oci && path.starts_with(b"./dev/"))
+            {
                 return Ok(());
             }
-            if !self.image {
+            if self.form == Form::Plain {
                 self.notes.push(format!("{}: a device node; left out", in_tree(path)));
                 return Ok(());
             }
@@ -163,10 +169,7 @@ impl Walk<'_> {
         size: u64,
     ) -> Result<(), ImageError> {
         let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        let mtime = match self.clamp {
-            Some(latest) if stat.st_mtime >= latest => (latest, 0),
-            _ => (stat.st_mtime, nanos),
-        };
+        let mtime = clamped((stat.st_mtime, nanos), self.clamp);
         let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
         let entry = Entry { path, kind, mode, uid, gid, mtime, size, link, xattrs };
         self.sink.write(&entry.blocks())

@@ -255,7 +255,7 @@ fn zstd_window(head: &[u8]) -> Option<u64> {
 }
 
 /// The bytes behind the compression.
-pub(super) struct Decompress<R> {
+pub(crate) struct Decompress<R> {
     input: R,
     /// Holds what was read and not used yet, from `at` to `end`.
     buffer: Vec<u8>,

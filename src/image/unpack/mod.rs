@@ -11,6 +11,7 @@ mod stream;
 mod wire;
 mod worker;
 
+pub(crate) use decompress::Decompress;
 pub(crate) use disk::{Fate, fate};
 pub use finish::finish;
 pub use parent::{Progress, SUBCOMMAND, Source, unpack};
