@@ -25,6 +25,7 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
     /// What to fetch: `./FILE.aci`, `/DIR/FILE.aci`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+    /// `docker-archive:FILE[:NAME]`,
     /// `docker://HOST/NAME[:TAG][@DIGEST]`,
     /// `https://HOST/PATH/FILE.aci`.
     #[arg(required = true, value_name = "REF")]

@@ -1,11 +1,15 @@
-//! Reading tar, strictly and within limits: ustar, PAX and GNU long names; nothing is unpacked here.
+//! Reading tar, strictly and within limits: ustar, PAX, GNU long names and sparse files; nothing is
+//! unpacked here.
 //!
 //! The crate `tar` knows the header's fields; the order of records is read here, because sizes, names
 //! and counts that an archive claims must be bounded before memory is given to them.
 
 mod pax;
+mod sparse;
 #[cfg(test)]
 mod tests;
+
+pub use sparse::{Map, Run};
 
 use crate::image::files::{Xattrs, printable};
 use std::io::{self, BufRead};
@@ -72,6 +76,8 @@ pub struct Entry {
     pub mtime: (i64, u32),
     /// Bytes of content; only files have any.
     pub size: u64,
+    /// Which of them the archive holds, when it leaves out holes.
+    pub sparse: Option<Map>,
     /// Target of a link.
     pub link: Vec<u8>,
     /// Extended attributes, sorted by name.
@@ -159,9 +165,15 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn entry(&mut self, header: &tar::Header, size: u64, pending: Pending) -> Result<Entry> {
-        let pax = pending.pax.unwrap_or_default();
-        let path =
-            pax.path.or(pending.long_name).unwrap_or_else(|| header.path_bytes().into_owned());
+        let mut pax = pending.pax.unwrap_or_default();
+        // Such a file's own path is one that only tar itself would give it.
+        let path = pax
+            .sparse
+            .as_mut()
+            .and_then(|sparse| sparse.name.take())
+            .or(pax.path)
+            .or(pending.long_name)
+            .unwrap_or_else(|| header.path_bytes().into_owned());
         let shown = printable(path.get(..200).unwrap_or(&path));
         let bad = |problem: &str| ArchiveError::Header {
             entry: shown.clone(),
@@ -179,9 +191,8 @@ impl<R: BufRead> Reader<R> {
             b'3' | b'4' => EntryKind::Device,
             b'5' => EntryKind::Dir,
             b'6' => EntryKind::Fifo,
-            b'S' => {
-                return Err(bad("GNU sparse files are not supported; pack it without --sparse"));
-            }
+            b'S' if path.ends_with(b"/") => return Err(bad("a directory that is a sparse file")),
+            b'S' => EntryKind::File,
             b'M' => return Err(bad("multi-volume archives are not supported")),
             other => {
                 let flag = printable(&[other]);
@@ -219,8 +230,59 @@ impl<R: BufRead> Reader<R> {
         if link.len() >= 4096 || link.contains(&0) {
             return Err(bad("its link target is longer than 4095 bytes or holds a NUL byte"));
         }
-        self.take_content(size, &shown);
-        Ok(Entry { path, kind, mode, uid, gid, mtime, size, link, xattrs: pax.xattrs })
+        let sparse = self.sparse(header, kind, size, pax.sparse, &shown)?;
+        let size = sparse.as_ref().map_or(size, Map::size);
+        Ok(Entry { path, kind, mode, uid, gid, mtime, size, sparse, link, xattrs: pax.xattrs })
+    }
+
+    /// Begins an entry's content, `stored` bytes; of a sparse file what the archive holds of it.
+    fn sparse(
+        &mut self,
+        header: &tar::Header,
+        kind: EntryKind,
+        stored: u64,
+        pax: Option<sparse::Records>,
+        shown: &str,
+    ) -> Result<Option<Map>> {
+        let bad = |problem| ArchiveError::Header { entry: shown.to_owned(), problem };
+        let old = header.as_old().linkflag[0] == b'S';
+        if (old || kind != EntryKind::File) && pax.is_some() {
+            return Err(bad("it is said to be a sparse file, and is none".to_owned()));
+        }
+        let mut block = [0; BLOCK];
+        if old {
+            let mut table = sparse::Old::header(header).map_err(bad)?;
+            while table.more() {
+                if self.block(&mut block)? < BLOCK {
+                    return Err(ArchiveError::Truncated(shown.to_owned()));
+                }
+                table.block(&block).map_err(bad)?;
+            }
+            self.take_content(stored, shown);
+            return table.finish(stored).map(Some).map_err(bad);
+        }
+        self.take_content(stored, shown);
+        match pax.map(sparse::Records::form).transpose().map_err(bad)? {
+            None => Ok(None),
+            Some(sparse::Form::Known { pieces, size }) => {
+                Map::new(pieces, size, stored).map(Some).map_err(bad)
+            }
+            Some(sparse::Form::Ahead { size }) => {
+                let mut table = sparse::Ahead::default();
+                loop {
+                    if self.left < BLOCK as u64 {
+                        return Err(sparse::cut(shown));
+                    }
+                    if self.block(&mut block)? < BLOCK {
+                        return Err(ArchiveError::Truncated(shown.to_owned()));
+                    }
+                    self.left -= BLOCK as u64;
+                    if table.block(&block).map_err(bad)? {
+                        return table.finish(size, self.left).map(Some).map_err(bad);
+                    }
+                }
+            }
+        }
     }
 
     fn take_content(&mut self, size: u64, name: &str) {

@@ -1,10 +1,12 @@
 //! OCI image layouts: from a directory and a tag to one platform's manifest, configuration and layers.
 
 pub mod convert;
+mod docker;
 mod layout;
 mod packed;
 pub(crate) mod source;
 
+pub use docker::DockerArchive;
 pub use layout::Layout;
 pub use source::Platform;
 

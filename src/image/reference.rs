@@ -36,6 +36,13 @@ pub enum Reference {
         /// The tag inside it; may be left out when it holds one image.
         tag: Option<String>,
     },
+    /// An archive by `docker save`: `docker-archive:FILE[:NAME[:TAG]]`.
+    DockerArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The image's name in it, or its tag; may be left out when it holds one image.
+        name: Option<String>,
+    },
     /// An image in a registry: `docker://HOST/REPOSITORY[:TAG][@DIGEST]`.
     Docker(DockerRef),
 }
@@ -124,14 +131,13 @@ impl ReferenceError {
             }
             Self::ShortDigest(_) => "rocket image list shows the digests",
             _ => {
-                "a reference is NAME[:VERSION], a digest, ./FILE.aci, /DIR/FILE.aci, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker://HOST/NAME[:TAG]"
+                "a reference is NAME[:VERSION], a digest, ./FILE.aci, /DIR/FILE.aci, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME] or docker://HOST/NAME[:TAG]"
             }
         }
     }
 }
 
-const LATER: [(&str, &str); 4] = [
-    ("docker-archive:", "docker-archive:"),
+const LATER: [(&str, &str); 3] = [
     ("docker-daemon:", "docker-daemon:"),
     ("containers-storage:", "containers-storage:"),
     ("dir:", "dir:"),
@@ -159,6 +165,16 @@ impl FromStr for Reference {
         }
         if let Some(rest) = text.strip_prefix("oci:") {
             return layout(rest).map(|(dir, tag)| Self::OciDir { dir, tag });
+        }
+        if let Some(rest) = text.strip_prefix("docker-archive:") {
+            let (file, name) = match rest.split_once(':') {
+                Some((file, name)) if !name.is_empty() => (file, Some(name.to_owned())),
+                _ => (rest.strip_suffix(':').unwrap_or(rest), None),
+            };
+            if file.is_empty() {
+                return Err(ReferenceError::Empty);
+            }
+            return Ok(Self::DockerArchive { file: PathBuf::from(file), name });
         }
         if let Some(rest) = text.strip_prefix("oci-archive:") {
             return layout(rest).map(|(file, tag)| Self::OciArchive { file, tag });
@@ -269,6 +285,12 @@ impl fmt::Display for Reference {
                 write!(f, "oci-archive:{}:{tag}", file.display())
             }
             Self::OciArchive { file, tag: None } => write!(f, "oci-archive:{}", file.display()),
+            Self::DockerArchive { file, name: Some(name) } => {
+                write!(f, "docker-archive:{}:{name}", file.display())
+            }
+            Self::DockerArchive { file, name: None } => {
+                write!(f, "docker-archive:{}", file.display())
+            }
             Self::Docker(image) => image.fmt(f),
             Self::Url(url) => f.write_str(url),
         }
@@ -300,6 +322,12 @@ mod tests {
         let archive = Reference::OciArchive { file: "x/a.tar".into(), tag: Some("v1".into()) };
         assert_eq!(parse("oci-archive:x/a.tar:v1"), Ok(archive.clone()));
         assert_eq!(archive.to_string(), "oci-archive:x/a.tar:v1");
+        let docker = Reference::DockerArchive {
+            file: "x/a.tar".into(),
+            name: Some("localhost/a:v1".into()),
+        };
+        assert_eq!(parse("docker-archive:x/a.tar:localhost/a:v1"), Ok(docker.clone()));
+        assert_eq!(docker.to_string(), "docker-archive:x/a.tar:localhost/a:v1");
         assert!(matches!(parse("sha512:0123abcd"), Ok(Reference::Digest(_))));
     }
 

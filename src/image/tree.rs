@@ -5,6 +5,7 @@
 //! ever written below the new layer's own directory, by paths that hold no symbolic link.
 
 mod hide;
+mod link;
 pub mod lower;
 mod out;
 #[cfg(test)]
@@ -58,6 +59,8 @@ pub trait Disk {
     fn mkdir(&mut self, path: &[u8]) -> io::Result<()>;
     /// Removes a file or an empty directory.
     fn remove(&mut self, path: &[u8], dir: bool) -> io::Result<()>;
+    /// Gives an inode of the new layer one more name.
+    fn link(&mut self, old: &[u8], new: &[u8]) -> io::Result<()>;
     /// Makes again, from lower layer `layer`, the inode `kind` that lies there at `path`.
     fn copy_up(&mut self, layer: usize, path: &[u8], kind: &Kind, meta: &Meta) -> io::Result<()>;
 }
@@ -115,6 +118,8 @@ pub struct Tree {
     needs_lower: bool,
     /// A second entry for one path is an error (ACI).
     unique: bool,
+    /// Names of the lower inodes that have several, by address: who copies one up brings all along.
+    names: BTreeMap<usize, Vec<Vec<u8>>>,
 }
 
 const ROOT: usize = 0;
@@ -152,7 +157,7 @@ impl Tree {
     pub fn new(unique: bool) -> Self {
         let root = Dir { meta: plain_dir(), ..Dir::default() };
         let root = Node { body: Body::Dir(Box::new(root)), ours: true, named: false };
-        Self { nodes: vec![root], needs_lower: false, unique }
+        Self { nodes: vec![root], needs_lower: false, unique, names: BTreeMap::new() }
     }
 
     /// Whether the layer means the same over any other layers.
@@ -409,60 +414,6 @@ impl Tree {
         let node = self.insert(place.node, name, Body::Inode(Rc::clone(&inode)), true);
         self.nodes[node].named = true;
         Ok((join(&place.path, name), Handle(inode)))
-    }
-
-    /// Places one more name for an existing inode, copying it up when it lies below.
-    /// Gives the existing and the new path.
-    pub fn put_link(
-        &mut self,
-        path: &[u8],
-        target: &[u8],
-        disk: &mut dyn Disk,
-    ) -> Result<(Vec<u8>, Vec<u8>)> {
-        let shown = printable(target);
-        let missing = || entry_error(path, format!("its hard link target {shown} does not exist"));
-        let parts = components(target).map_err(|_| {
-            entry_error(path, format!("its hard link target {shown} climbs with .."))
-        })?;
-        let Some((target_name, dirs)) = parts.split_last() else { return Err(missing()) };
-        let holder = self.walk(dirs, None)?.ok_or_else(missing)?;
-        let node = self.child(holder.node, target_name).ok_or_else(missing)?;
-        let Body::Inode(inode) = &self.nodes[node].body else {
-            return Err(entry_error(path, format!("its hard link target {shown} is a directory")));
-        };
-        let mut inode = Rc::clone(inode);
-        let old = join(&holder.path, target_name);
-        if !self.nodes[node].ours {
-            self.needs_lower = true;
-            let parts: Vec<&[u8]> = old.split(|byte| *byte == b'/').collect();
-            let dirs = parts.split_last().map(|(_, dirs)| dirs).unwrap_or_default();
-            self.walk(dirs, Some(&mut *disk))?;
-            let copy = {
-                let lower = inode.borrow();
-                let layer = lower.layer.unwrap_or_default();
-                disk.copy_up(layer, &old, &lower.kind, &lower.meta)
-                    .map_err(|e| disk_error("copy up", &old, e))?;
-                Inode { kind: lower.kind.clone(), meta: lower.meta.clone(), layer: None }
-            };
-            inode = Rc::new(std::cell::RefCell::new(copy));
-            self.nodes[node].ours = true;
-            self.nodes[node].body = Body::Inode(Rc::clone(&inode));
-        }
-        let Some((place, name)) = self.parent(path, disk)? else { return Err(missing()) };
-        let new = join(&place.path, name);
-        if new == old {
-            return Err(entry_error(path, "is a hard link to itself"));
-        }
-        if let Some(node) = self.child(place.node, name) {
-            self.refuse_twice(node, false, path)?;
-            self.clear(&place, name, disk)?;
-        }
-        if self.child(holder.node, target_name).is_none() {
-            return Err(entry_error(path, "its hard link target lies below the path it replaces"));
-        }
-        let node = self.insert(place.node, name, Body::Inode(inode), true);
-        self.nodes[node].named = true;
-        Ok((old, new))
     }
 }
 

@@ -138,7 +138,7 @@ fn bad_archives_are_refused_by_cause() {
             aci().pax(&[("size", b"9999999999")]).file("rootfs/x", "abc").end(),
             "disagree",
         ),
-        ("sparse", aci().raw(b"rootfs/s", b'S', b"", 0o644, (0, 0), b"").end(), "sparse"),
+        ("sparse", aci().raw(b"rootfs/s", b'S', b"", 0o644, (0, 0), b"").end(), "not GNU tar's"),
         (
             "strange type",
             aci().raw(b"rootfs/s", b'Z', b"", 0o644, (0, 0), b"").end(),
@@ -305,7 +305,8 @@ fn references_that_are_not_supported_are_named() {
     for (reference, why) in [
         ("docker://host/Nginx", "means no image of a registry"),
         ("https://user@example.com/a.aci", "is no address of an image"),
-        ("docker-archive:a.tar", "docker-archive: references are not supported"),
+        ("docker-daemon:a", "docker-daemon: references are not supported"),
+        ("docker-archive:./none.tar", "No such file"),
         ("localhost:5000/x", "docker://HOST:PORT/NAME"),
         ("sha512-1234", "at least 8 digits"),
         ("example.com/none", "not in the store"),

@@ -197,6 +197,11 @@ impl Host {
 
     /// What a stored image is once its layers are stacked by the kernel.
     pub fn merged(&self, reference: &str) -> BTreeMap<String, String> {
+        listing(&self.stacked(reference))
+    }
+
+    /// The same, as a directory.
+    pub fn stacked(&self, reference: &str) -> PathBuf {
         let (empty, mount, copy) = (self.path("empty"), self.path("mount"), self.path("copy"));
         let _ = fs::remove_dir_all(&copy);
         for dir in [&empty, &mount, &copy] {
@@ -211,7 +216,7 @@ impl Host {
             lowers.join(":")
         );
         Command::new("unshare").args(["-m", "sh", "-c", &script]).run().ok();
-        listing(&copy)
+        copy
     }
 }
 

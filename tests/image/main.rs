@@ -6,10 +6,13 @@
 
 mod bad;
 mod compress;
+mod corpus;
+mod docker;
 mod foreign;
 mod kit;
 mod layers;
 mod pack;
 mod pack_oci;
 mod packed;
+mod sparse;
 mod store;

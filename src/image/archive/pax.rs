@@ -1,5 +1,6 @@
 //! PAX extended headers.
 
+use super::sparse;
 use crate::image::files::{Xattrs, printable};
 
 /// Largest value of one extended attribute, as the kernel has it.
@@ -16,6 +17,7 @@ pub(super) struct Records {
     pub gid: Option<u32>,
     pub mtime: Option<(i64, u32)>,
     pub xattrs: Xattrs,
+    pub sparse: Option<sparse::Records>,
 }
 
 /// Key and value.
@@ -59,11 +61,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Records, String> {
             b"uid" => out.uid = Some(id()?),
             b"gid" => out.gid = Some(id()?),
             b"mtime" => out.mtime = Some(time(text(value)?).ok_or("its extended time is damaged")?),
-            _ if key.starts_with(b"GNU.sparse.") => {
-                return Err("sparse files are not supported; pack it without --sparse".to_owned());
-            }
             _ => {
-                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    out.sparse.get_or_insert_default().take(key, value)?;
+                } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     xattr(&mut out.xattrs, name, value)?;
                 }
             }
@@ -73,7 +74,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Records, String> {
     Ok(out)
 }
 
-fn name(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn name(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
     if value.is_empty() || value.contains(&0) {
         return Err(format!("its extended {} is empty or holds a NUL byte", printable(key)));
     }
@@ -112,7 +113,7 @@ fn time(text: &str) -> Option<(i64, u32)> {
 /// Global headers may comment; they may not rename or resize what follows.
 pub(super) fn check_global(bytes: &[u8]) -> Result<(), String> {
     for (key, _) in records(bytes)? {
-        if [&b"path"[..], b"linkpath", b"size"].contains(&key) {
+        if [&b"path"[..], b"linkpath", b"size"].contains(&key) || key.starts_with(b"GNU.sparse.") {
             let shown = printable(key);
             return Err(format!("a global extended header sets {shown} for every entry"));
         }

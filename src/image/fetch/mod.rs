@@ -7,12 +7,13 @@ mod registry;
 mod web;
 
 pub(crate) use ahead::Watch;
+pub(crate) use oci::MAX_LAYERS;
 
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::local::Host;
 use crate::image::manifest::ImageManifest;
-use crate::image::oci::Layout;
+use crate::image::oci::{DockerArchive, Layout};
 use crate::image::reference::{NameRef, Reference};
 use crate::image::store::{Fetched, ImageId, Store, Stored, TempDir, Verified};
 use crate::image::transport::Remote;
@@ -77,6 +78,10 @@ impl Fetch<'_> {
             Reference::OciDir { dir, tag } => self.layout(&Layout::open(dir)?, dir, tag.as_deref()),
             Reference::OciArchive { file, tag } => {
                 self.layout(&Layout::open_archive(file)?, file, tag.as_deref())
+            }
+            Reference::DockerArchive { file, name } => {
+                let (archive, start, full) = DockerArchive::open(file, name.as_deref())?;
+                self.archived(&archive, start, file, name.as_deref(), full.as_deref())
             }
             Reference::Url(url) => self.web(url),
             Reference::Docker(image) => self.docker(image),

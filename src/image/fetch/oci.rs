@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// More layers than overlayfs stacks.
-const MAX_LAYERS: usize = 500;
+pub(crate) const MAX_LAYERS: usize = 500;
 
 /// A layer on its way: where it lies now, and what it is.
 struct Unpacked {
@@ -67,12 +67,24 @@ impl Fetch<'_> {
         tag: Option<&str>,
     ) -> Result<Stored, ImageError> {
         let (start, ref_name) = layout.start(tag)?;
-        let name = self.oci_name(path, tag, ref_name.as_deref())?;
+        self.archived(layout, start, path, tag, ref_name.as_deref())
+    }
+
+    /// Fetches from a source on disk: `tag` was asked for, `ref_name` is what the source says.
+    pub(super) fn archived(
+        &mut self,
+        source: &dyn Blobs,
+        start: Descriptor,
+        path: &Path,
+        tag: Option<&str>,
+        ref_name: Option<&str>,
+    ) -> Result<Stored, ImageError> {
+        let name = self.oci_name(path, tag, ref_name)?;
         let origin = match tag {
-            Some(tag) => format!("{}:{tag}", layout.name()),
-            None => layout.name().to_owned(),
+            Some(tag) => format!("{}:{tag}", source.name()),
+            None => source.name().to_owned(),
         };
-        self.oci(Wish { source: layout, start, name, origin })
+        self.oci(Wish { source, start, name, origin })
     }
 
     /// Fetches an image from where its blobs are.

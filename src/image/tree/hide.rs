@@ -1,6 +1,6 @@
 //! Whiteouts and opaque directories.
 
-use super::{Disk, Result, Tree, components};
+use super::{Disk, Place, ROOT, Result, Tree, components};
 
 impl Tree {
     /// Hides a lower name. Entries of the same layer stay, whatever the order.
@@ -26,6 +26,9 @@ impl Tree {
             self.needs_lower = true;
             return Ok(());
         };
+        if place.node == ROOT {
+            return self.hide_all(disk);
+        }
         let place = if self.nodes[place.node].ours {
             place
         } else {
@@ -35,6 +38,24 @@ impl Tree {
             }
         };
         self.make_opaque(place.node);
+        Ok(())
+    }
+
+    /// Hides everything below, name by name: overlayfs heeds no mark on a layer's own root.
+    fn hide_all(&mut self, disk: &mut dyn Disk) -> Result<()> {
+        self.needs_lower = true;
+        let root = Place { node: ROOT, path: Vec::new() };
+        let children: Vec<(Box<[u8]>, usize)> = self
+            .dir(ROOT)
+            .map(|dir| dir.children.iter().map(|(name, node)| (name.clone(), *node)).collect())
+            .unwrap_or_default();
+        for (name, node) in children {
+            if self.nodes[node].ours {
+                self.make_opaque(node);
+            } else {
+                self.clear(&root, &name, disk)?;
+            }
+        }
         Ok(())
     }
 

@@ -44,9 +44,16 @@ impl Tree {
                 self.dir_mut(parent).ok_or(Misfit)?.children.remove(name);
             }
             Kind::Link(target) => {
-                let node = self.find(target.strip_prefix(b"/").ok_or(Misfit)?).ok_or(Misfit)?;
+                let first = target.strip_prefix(b"/").ok_or(Misfit)?;
+                let node = self.find(first).ok_or(Misfit)?;
                 let Body::Inode(inode) = &self.nodes[node].body else { return Err(Misfit) };
-                let body = Body::Inode(Rc::clone(inode));
+                let inode = Rc::clone(inode);
+                let names = self.names.entry(Rc::as_ptr(&inode) as usize).or_default();
+                if names.is_empty() {
+                    names.push(first.to_vec());
+                }
+                names.push(path.to_vec());
+                let body = Body::Inode(inode);
                 self.insert(parent, name, body, false);
             }
             kind => {
@@ -58,7 +65,7 @@ impl Tree {
     }
 
     /// A node by its path, which holds no link.
-    fn find(&self, path: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, path: &[u8]) -> Option<usize> {
         let mut node = ROOT;
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             node = self.child(node, name)?;

@@ -15,6 +15,12 @@ impl Disk for Memory {
         assert_eq!(self.0.remove(path), Some(dir), "{}", printable(path));
         Ok(())
     }
+    fn link(&mut self, old: &[u8], new: &[u8]) -> io::Result<()> {
+        assert!(self.0.contains_key(old), "{}", printable(old));
+        assert_eq!(self.0.insert(new.to_vec(), false), None, "{}", printable(new));
+        Ok(())
+    }
+
     fn copy_up(&mut self, _: usize, path: &[u8], _: &Kind, _: &Meta) -> io::Result<()> {
         self.1.push(path.to_vec());
         self.0.insert(path.to_vec(), false);

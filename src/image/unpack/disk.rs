@@ -7,7 +7,8 @@ use rocket_sys::root::{Attributes, Root, apply};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 
 /// What becomes of an extended attribute that an archive names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,40 @@ fn worker_xattrs(xattrs: &Xattrs) -> Xattrs {
     xattrs.iter().filter(|(name, _)| fate(name) == Fate::Worker).cloned().collect()
 }
 
+/// A file being filled.
+pub(super) struct Sink<'a> {
+    file: &'a File,
+    hasher: Hasher,
+    size: u64,
+    /// It ends in a hole.
+    open_end: bool,
+}
+
+impl Sink<'_> {
+    /// The next bytes.
+    pub fn data(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.hasher.update(piece);
+        self.size += piece.len() as u64;
+        self.open_end &= piece.is_empty();
+        self.file.write_all(piece)
+    }
+
+    /// So many zeros, which take no place.
+    pub fn hole(&mut self, length: u64) -> io::Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let mut left = length;
+        while left > 0 {
+            let take = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.hasher.update(ZEROS.get(..take).unwrap_or_default());
+            left -= take as u64;
+        }
+        self.size = self.size.checked_add(length).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.open_end |= length > 0;
+        self.file.seek(SeekFrom::Start(self.size))?;
+        Ok(())
+    }
+}
+
 /// The tree being written, and the lower trees.
 pub(super) struct Writer {
     pub root: Root,
@@ -49,23 +84,23 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Makes a file, filling it from `next` until that gives an empty piece.
+    /// Makes a file, filling it by calls of `next` until that says it is the end.
     pub fn file(
         &mut self,
         path: &[u8],
         meta: &Meta,
-        mut next: impl FnMut(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool>,
+        mut next: impl FnMut(&mut Sink<'_>) -> io::Result<bool>,
     ) -> io::Result<(u64, Digest)> {
         // Made with its last mode where nothing later could clear bits of it.
         let mode = Mode::from_raw_mode(meta.mode & 0o777);
-        let mut file = File::from(self.root.create(path, mode)?);
-        let mut hasher = Hasher::new(Algo::Sha256);
-        let mut size = 0;
-        while next(&mut |piece| {
-            hasher.update(piece);
-            size += piece.len() as u64;
-            file.write_all(piece)
-        })? {}
+        let file = File::from(self.root.create(path, mode)?);
+        let mut sink =
+            Sink { file: &file, hasher: Hasher::new(Algo::Sha256), size: 0, open_end: false };
+        while next(&mut sink)? {}
+        let Sink { hasher, size, open_end, .. } = sink;
+        if open_end {
+            file.set_len(size)?;
+        }
         self.bytes += size;
         finish_file(&file, meta)?;
         Ok((size, hasher.finish()))
@@ -83,6 +118,12 @@ impl Writer {
         }
         if (meta.uid, meta.gid) != (0, 0) {
             self.root.chown(path, meta.uid, meta.gid)?;
+            if *kind == Kind::Fifo && meta.mode & 0o7000 != 0 {
+                // Changing the owner has taken these bits away.
+                let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+                let pipe = self.root.exact(path, flags, Mode::empty())?;
+                rustix::fs::fchmod(&pipe, Mode::from_raw_mode(meta.mode & 0o7777))?;
+            }
         }
         Ok(self.root.set_mtime(path, meta.mtime.0, meta.mtime.1)?)
     }
@@ -131,17 +172,34 @@ impl Disk for Writer {
         Ok(removed?)
     }
 
+    fn link(&mut self, old: &[u8], new: &[u8]) -> io::Result<()> {
+        Ok(self.root.link(old, new)?)
+    }
+
     fn copy_up(&mut self, layer: usize, path: &[u8], kind: &Kind, meta: &Meta) -> io::Result<()> {
         if !matches!(kind, Kind::File { .. }) {
             return self.special(path, kind, meta);
         }
         let lower = self.lowers.get(layer).ok_or_else(|| io::Error::other("no such layer"))?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let mut source = File::from(lower.exact(path, flags, Mode::empty())?);
+        let source = File::from(lower.exact(path, flags, Mode::empty())?);
+        let end = source.metadata()?.len();
         let mut buffer = vec![0; 128 << 10];
+        let mut at = 0;
         self.file(path, meta, |sink| {
-            let count = source.read(&mut buffer)?;
-            sink(buffer.get(..count).unwrap_or_default())?;
+            // Holes stay holes. A file system that knows none says that all is data.
+            let data = match rustix::fs::seek(&source, rustix::fs::SeekFrom::Data(at)) {
+                Ok(data) => data,
+                Err(rustix::io::Errno::NXIO) => end,
+                Err(_) => at,
+            };
+            sink.hole(data.saturating_sub(at))?;
+            let hole = rustix::fs::seek(&source, rustix::fs::SeekFrom::Hole(data)).unwrap_or(end);
+            let most = usize::try_from(hole.saturating_sub(data)).unwrap_or(usize::MAX);
+            let most = most.min(buffer.len());
+            let count = source.read_at(buffer.get_mut(..most).unwrap_or_default(), data)?;
+            sink.data(buffer.get(..count).unwrap_or_default())?;
+            at = data + count as u64;
             Ok(count > 0)
         })?;
         Ok(())

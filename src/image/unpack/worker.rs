@@ -4,7 +4,7 @@ use super::disk::{Fate, Writer, fate, root};
 use super::stream::{self, Digests, Pieces};
 use super::wire::{Event, Job, Kind, Report, VERSION, receive, tell};
 use super::{parent::MANIFEST, sandbox};
-use crate::image::archive::{ArchiveError, Entry, EntryKind, Reader};
+use crate::image::archive::{ArchiveError, Entry, EntryKind, Map, Reader, Run};
 use crate::image::files::{self, FilesError, Meta, Xattrs, printable};
 use crate::image::manifest::{ImageManifest, ManifestError};
 use crate::image::tree::{PlaceError, Tree, lower::OPAQUE};
@@ -18,6 +18,8 @@ use std::process::ExitCode;
 
 /// Inodes in one layer and everything below it.
 const MAX_INODES: usize = 2_000_000;
+/// Holes in all files of a layer: they take no place, but time, for they are part of the files' digests.
+const MAX_HOLES: u64 = 16 << 30;
 /// Largest manifest of an ACI.
 const MAX_MANIFEST: u64 = 4 << 20;
 
@@ -126,6 +128,7 @@ struct Unpack {
     tree: Tree,
     disk: Writer,
     devices: u64,
+    holes: u64,
     dropped: BTreeSet<String>,
     manifest: bool,
     rootfs: bool,
@@ -171,6 +174,7 @@ impl Unpack {
             tree,
             disk,
             devices: 0,
+            holes: 0,
             dropped: BTreeSet::new(),
             manifest: false,
             rootfs: false,
@@ -259,6 +263,9 @@ impl Unpack {
         if std::mem::replace(&mut self.manifest, true) {
             return Err(refused("manifest: the archive names this path twice"));
         }
+        if entry.sparse.is_some() {
+            return Err(refused("manifest is a sparse file"));
+        }
         if entry.size > MAX_MANIFEST {
             return Err(refused("the manifest is larger than 4 MiB"));
         }
@@ -309,7 +316,9 @@ impl Unpack {
                 let (at, _) = self.tree.put(&path, kind.clone(), meta.clone(), &mut self.disk)?;
                 self.disk.special(&at, &kind, &meta).map_err(|e| write_error("make", &at, e))?;
             }
-            EntryKind::File | EntryKind::Device => self.file(&path, meta, reader)?,
+            EntryKind::File | EntryKind::Device => {
+                self.file(&path, meta, entry.sparse.as_ref(), reader)?
+            }
         }
         Ok(())
     }
@@ -345,15 +354,41 @@ impl Unpack {
             .map_err(|e| write_error("make the hard link", &new, e.into()))
     }
 
-    fn file(&mut self, path: &[u8], meta: Meta, reader: &mut Reader<Pieces>) -> Result<()> {
+    fn file(
+        &mut self,
+        path: &[u8],
+        meta: Meta,
+        sparse: Option<&Map>,
+        reader: &mut Reader<Pieces>,
+    ) -> Result<()> {
+        self.holes = self.holes.saturating_add(sparse.map_or(0, Map::holes));
+        if self.holes > MAX_HOLES {
+            let path = printable(path);
+            return Err(refused(format!(
+                "{path}: the holes of its sparse files are more than {} GiB",
+                MAX_HOLES >> 30
+            )));
+        }
         // The digest is known only at the end; until then the inode is no file yet.
         let (at, handle) = self.tree.put(path, files::Kind::Fifo, meta.clone(), &mut self.disk)?;
         let mut broken = None;
+        let mut runs = sparse.map(Map::runs);
+        let mut run = 0;
         let written = self.disk.file(&at, &meta, |sink| {
+            // What is not sparse is one run to the end of its content.
+            while run == 0 {
+                match runs.as_mut().map(Iterator::next) {
+                    None => run = u64::MAX,
+                    Some(Some(Run::Stored(length))) => run = length,
+                    Some(Some(Run::Hole(length))) => sink.hole(length)?,
+                    Some(None) => return Ok(false),
+                }
+            }
             let count = match reader.content() {
                 Ok(piece) => {
-                    sink(piece)?;
-                    piece.len()
+                    let most = usize::try_from(run).unwrap_or(usize::MAX).min(piece.len());
+                    sink.data(piece.get(..most).unwrap_or_default())?;
+                    most
                 }
                 Err(error) => {
                     broken = Some(error);
@@ -361,6 +396,7 @@ impl Unpack {
                 }
             };
             reader.consume(count);
+            run -= count as u64;
             Ok(count > 0)
         });
         if let Some(error) = broken {
