@@ -86,3 +86,46 @@ fn what_is_not_there_is_not_clean() {
     let template = file(&dir, "web@.toml", GOOD);
     assert!(lint(&dir, &[&template]).stdout.contains("only an instance of it is a pod"));
 }
+
+#[test]
+fn ports_that_cannot_both_be_had_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = |name: &str, listen: &str, more: &str| {
+        let text = format!(
+            "{GOOD}[port.p]\napp = \"a\"\nport = 1\nactivation = true\nlisten = {listen}\n{more}"
+        );
+        file(&dir, name, &text)
+    };
+    for (one, other, more, clash) in [
+        ("[\"[::]:7830\"]", "[\"0.0.0.0:7830\"]", "", true),
+        ("[\"[::]:7830\"]", "[\"127.0.0.1:7830\"]", "", true),
+        ("[\"[::]:7830\", \"0.0.0.0:7830\"]", "[\"7831\"]", "", false),
+        ("[\"[::]:7830\", \"127.0.0.2:7830\"]", "[\"127.0.0.1:7830\"]", "", false),
+        ("[\"7830\", \"0.0.0.0:7830\"]", "[\"7831\"]", "", true),
+        ("[\"7830\"]", "[\"7830\"]", "protocol = \"udp\"\n", false),
+        ("[\"/run//z.sock\"]", "[\"/run/z.sock\"]", "", true),
+        ("[\"/run/z.sock\"]", "[\"/run/z.sock\"]", "protocol = \"udp\"\n", true),
+        ("[\"127.0.0.1:7830\"]", "[\"127.0.0.2:7830\"]", "", false),
+    ] {
+        let done = lint(&dir, &[&pod("one.toml", one, ""), &pod("two.toml", other, more)]);
+        assert_eq!(
+            done.stdout.contains("only one of them gets it"),
+            clash,
+            "{one} {other}: {done}"
+        );
+    }
+}
+
+#[test]
+fn one_word_that_is_wrong_hides_nothing_of_the_others_and_a_file_never_clashes_with_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = file(&dir, "good.toml", &format!("{GOOD}[port.p]\napp = \"a\"\nport = 80\n"));
+    let host = std::fs::read_to_string(&good).unwrap().replace("\"none\"", "\"host\"");
+    std::fs::write(&good, host).unwrap();
+    let again = good.replace("/good", "/./good");
+    let done = lint(&dir, &[&good, "no-such-pod", &again]);
+    assert_eq!(done.code(), 125, "{done}");
+    assert!(done.stdout.contains("is not in the store"), "{done}");
+    assert!(done.stderr.contains("no-such-pod"), "{done}");
+    assert!(!done.stdout.contains("only one of them"), "{done}");
+}

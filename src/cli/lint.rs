@@ -49,13 +49,32 @@ pub fn run(paths: &Paths, args: &LintArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let dirs: Vec<PathBuf> = POD_FILES.iter().map(PathBuf::from).collect();
-    let known = rocket_podfile::list(&dirs).map_err(Failure::new)?;
+    let (catalog, unreadable) = rocket_podfile::Catalog::scan_readable(&dirs);
+    let known: Vec<String> = catalog.names().into_iter().map(str::to_owned).collect();
     let words = if args.pods.is_empty() { &known } else { &args.pods };
-    let mut pods = Vec::new();
+    let mut pods: Vec<Pod> = Vec::new();
     let mut found = Vec::new();
+    let mut failures = Vec::new();
+    if args.pods.is_empty() {
+        found.extend(
+            catalog.misnamed().iter().map(|file| error(rocket_podfile::Catalog::misnaming(file))),
+        );
+        failures.extend(unreadable.into_iter().map(Failure::new));
+    } else {
+        for error in unreadable {
+            output::note(&format!("rocket: note: {error}: pods there are not known"));
+        }
+    }
     for word in words {
         match load(&dirs, word) {
             Ok((loaded, places)) => {
+                // The same file by another word has nothing new to say, least of all about clashes.
+                if pods
+                    .iter()
+                    .any(|pod| pod.loaded.name == loaded.name && same(&pod.loaded, &loaded))
+                {
+                    continue;
+                }
                 let name = loaded.name.clone().unwrap_or_else(|| word.clone());
                 pods.push(Pod { name, loaded, places });
             }
@@ -69,7 +88,9 @@ pub fn run(paths: &Paths, args: &LintArgs) -> Result<ExitCode, Failure> {
                 column: 1,
                 hint: None,
             })),
-            Err(other) => return Err(Failure::new(other)),
+            // All pods of the host: a mask says that one is not wanted.
+            Err(LoadError::Masked(_)) if args.pods.is_empty() => {}
+            Err(other) => failures.push(Failure::new(other)),
         }
     }
     let images = images(paths, &pods, words);
@@ -78,6 +99,11 @@ pub fn run(paths: &Paths, args: &LintArgs) -> Result<ExitCode, Failure> {
     print(&found, args.format);
     if images.values().any(|image| *image == Image::Unknown) && args.format == Format::Table {
         output::note("rocket: note: the store cannot be read by this user: images are not checked");
+    }
+    // What was found is told first: one word that means nothing hides nothing of the others.
+    if let Some(last) = failures.pop() {
+        failures.iter().for_each(|failure| output::note(&format!("rocket: {:#}", failure.error)));
+        return Err(last);
     }
     let errors = found.iter().any(|f| args.strict || f.severity == Severity::Error);
     Ok(ExitCode::from(u8::from(errors)))
@@ -94,6 +120,15 @@ fn load(
         return rocket_podfile::load_file_with_places(Path::new(word));
     }
     rocket_podfile::load_with_places(dirs, word)
+}
+
+/// Whether both were read from the same files, whatever these were called.
+fn same(one: &rocket_podfile::Loaded, other: &rocket_podfile::Loaded) -> bool {
+    let real = |loaded: &rocket_podfile::Loaded| -> Vec<PathBuf> {
+        let paths = loaded.sources.iter();
+        paths.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect()
+    };
+    real(one) == real(other)
 }
 
 fn error(diagnostic: Diagnostic) -> Finding {

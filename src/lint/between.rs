@@ -5,6 +5,7 @@ use super::{Finding, Pod, Severity};
 use rocket_podfile::{ListenAddress, Network, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
 /// `known` are all pods of the search path, also those that are not looked at or wrong; templates
 /// end with `@`.
@@ -44,6 +45,9 @@ fn missing(pods: &[Pod], known: &[String]) -> Vec<Finding> {
                 if let Some(name) = pod_of(unit).filter(|name| !is_known(name)) {
                     let text = match key {
                         "requires" => format!("there is no pod {name}: this one does not start"),
+                        "wants" => {
+                            format!("there is no pod {name}: its start fails, and this one goes on")
+                        }
                         _ => format!("there is no pod {name}: {key} has no effect"),
                     };
                     let path = format!("unit.{key}.{index}");
@@ -119,6 +123,8 @@ struct Want<'a> {
     port: &'a str,
     protocol: Protocol,
     address: ListenAddress,
+    /// Its sockets of IPv6 leave IPv4 alone.
+    apart: bool,
 }
 
 fn clashes(pods: &[Pod]) -> Vec<Finding> {
@@ -134,14 +140,11 @@ fn clashes(pods: &[Pod]) -> Vec<Finding> {
                 (false, _) if file.network == Network::Host => vec![own],
                 (false, _) => continue,
             };
+            let apart = ListenAddress::apart(&addresses);
             for address in addresses {
-                let want = Want { pod, port: &port.name, protocol: port.protocol, address };
-                let taken = wants.iter().find(|other| {
-                    let same_port = std::ptr::eq(other.pod, pod) && other.port == want.port;
-                    !same_port
-                        && other.protocol == want.protocol
-                        && overlap(&other.address, &want.address)
-                });
+                let protocol = port.protocol;
+                let want = Want { pod, port: &port.name, protocol, address, apart };
+                let taken = wants.iter().find(|other| overlap(other, &want));
                 if let Some(other) = taken {
                     let text = format!(
                         "{} is wanted by port {} of pod {} too: only one of them gets it",
@@ -160,17 +163,39 @@ fn clashes(pods: &[Pod]) -> Vec<Finding> {
 }
 
 /// Whether both cannot be listened on at once.
-fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+fn overlap(one: &Want<'_>, other: &Want<'_>) -> bool {
     use ListenAddress::{Abstract, Inet, Port, Unix};
-    let any = |ip: &IpAddr| ip.is_unspecified();
-    match (one, other) {
-        (Unix(one), Unix(other)) | (Abstract(one), Abstract(other)) => one == other,
-        (Port(one), Port(other) | Inet(_, other)) | (Inet(_, one), Port(other)) => one == other,
-        (Inet(one_ip, one), Inet(other_ip, other)) => {
-            one == other
-                && (one_ip == other_ip
-                    || one_ip.is_ipv4() == other_ip.is_ipv4() && (any(one_ip) || any(other_ip)))
+    match (&one.address, &other.address) {
+        // A file is one whatever is spoken there; to Path `//` and `/./` are `/`.
+        (Unix(one), Unix(other)) => Path::new(one) == Path::new(other),
+        _ if one.protocol != other.protocol => false,
+        (Abstract(one), Abstract(other)) => one == other,
+        (Port(a) | Inet(_, a), Port(b) | Inet(_, b)) => {
+            let (first, second) = (families(one), families(other));
+            a == b
+                && ((first.v4 && second.v4) || (first.v6 && second.v6))
+                && (first.any || second.any || first.ip == second.ip)
         }
         _ => false,
+    }
+}
+
+/// What of the network an address takes.
+struct Families {
+    v4: bool,
+    v6: bool,
+    any: bool,
+    ip: Option<IpAddr>,
+}
+
+fn families(want: &Want<'_>) -> Families {
+    match want.address {
+        ListenAddress::Inet(ip, _) => {
+            let any = ip.is_unspecified();
+            // The address that stands for all of IPv6 takes IPv4 as well, unless it is told not to.
+            let v4 = ip.is_ipv4() || any && !want.apart;
+            Families { v4, v6: ip.is_ipv6(), any, ip: Some(ip) }
+        }
+        _ => Families { v4: true, v6: true, any: true, ip: None },
     }
 }

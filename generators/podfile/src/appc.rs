@@ -2,6 +2,7 @@
 //! value in its own place: what is wrong with it is found and said by what reads pod files.
 
 use crate::tree::{Entry, Node, Pos, Problem, Table, Value};
+use std::collections::BTreeSet;
 
 /// What every app has from rocket itself, and a manifest that rocket wrote repeats.
 const OWN_VARIABLES: [&str; 4] =
@@ -377,12 +378,24 @@ impl Translator {
 
     /// Ports of the host: of one that systemd listens on any, of another the port itself.
     fn host_ports(&mut self, top: &Table, ports: &mut Table) {
+        let mut seen = BTreeSet::new();
         for node in self.list(top, "ports") {
             let Some(of) = self.object(node, "a port of the pod", &["name", "hostPort", "hostIP"])
             else {
                 continue;
             };
             let Some(name) = self.string(of, node.pos, "name") else { continue };
+            if !seen.insert(name) {
+                self.say(node.pos, format!("the port {name:?} of the pod is there twice"), None);
+                continue;
+            }
+            if let Some(ip) = of.get("hostIP")
+                && !matches!(ip.value, Value::String(_))
+            {
+                let found = ip.value.kind();
+                self.say(ip.pos, format!("hostIP: expected a string, found {found}"), None);
+                continue;
+            }
             let Some(Entry { node: Node { value: Value::Table(port), .. }, .. }) =
                 ports.entries.get_mut(name)
             else {
@@ -419,15 +432,22 @@ impl Translator {
     /// Limits and security of isolators.
     fn isolators(&mut self, of: &Table, of_pod: bool) -> (Table, Table) {
         let (mut limits, mut security) = (Table::default(), Table::default());
+        let mut seen = BTreeSet::new();
         for (name, value) in self.pairs(of, "isolators") {
+            if !seen.insert(name) {
+                // appc lets one that counts be any of them.
+                self.say(value.pos, format!("the isolator {name:?} is there twice"), None);
+                continue;
+            }
             match (name, of_pod) {
                 ("os/linux/no-new-privileges", false) => {
                     put(&mut security, "no-new-privileges", value.clone());
                 }
                 ("os/linux/capabilities-retain-set", false) => {
                     let Some(set) = self.object(value, name, &["set"]) else { continue };
-                    if let Some(list) = set.get("set") {
-                        put(&mut security, "capabilities", list.clone());
+                    match set.get("set").filter(|node| !is_null(node)) {
+                        Some(list) => put(&mut security, "capabilities", list.clone()),
+                        None => self.say(value.pos, format!("{name}: \"set\" is missing"), None),
                     }
                 }
                 ("resource/memory", _) => {

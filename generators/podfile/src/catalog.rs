@@ -1,5 +1,6 @@
 //! All pod files of a search path at once.
 
+use crate::diagnostic::Diagnostic;
 use crate::pod::PodFile;
 use crate::search::{self, LoadError, Loaded, unreadable};
 use crate::values::name::{is_name, parse_instance};
@@ -16,6 +17,7 @@ pub struct Catalog<'a> {
     pods: BTreeMap<String, Places>,
     /// Instances that have a directory of drop-ins of their own.
     instances: BTreeSet<String>,
+    misnamed: Vec<PathBuf>,
 }
 
 /// In which directories there is something of a pod: one bit a directory.
@@ -38,15 +40,42 @@ impl<'a> Catalog<'a> {
         let mut pods: BTreeMap<String, Places> = BTreeMap::new();
         let mut instances = BTreeSet::new();
         let mut problems = Vec::new();
+        let mut misnamed = Vec::new();
         for (index, dir) in dirs.iter().enumerate() {
-            if let Err(error) = look_through(dir, bit(index), &mut pods, &mut instances) {
+            if let Err(error) =
+                look_through(dir, bit(index), &mut pods, &mut instances, &mut misnamed)
+            {
                 problems.push(unreadable(dir, error));
             }
         }
         pods.retain(|name, places| {
             places.files != 0 && is_name(name.strip_suffix('@').unwrap_or(name))
         });
-        (Self { dirs, pods, instances }, problems)
+        misnamed.sort();
+        (Self { dirs, pods, instances, misnamed }, problems)
+    }
+
+    /// Files that look like a pod's and are none, because their name is no pod's: `Web.toml`,
+    /// `my_web.toml`, and `web@1.toml`, for an instance has drop-ins only. In order.
+    pub fn misnamed(&self) -> &[PathBuf] {
+        &self.misnamed
+    }
+
+    /// What is wrong with one of them, for people.
+    pub fn misnaming(file: &Path) -> Diagnostic {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let (why, hint) = match parse_instance(&stem) {
+            Some(of) if of.instance.is_some() => (
+                format!("{stem:?} is an instance of a template, which has no file of its own"),
+                format!("write {}@.toml, and what differs into {stem}.toml.d/10.toml", of.name),
+            ),
+            _ => (
+                format!("{stem:?} is not a pod's name, and the file is not read"),
+                "names have letters a-z, digits and -, and begin with a letter or digit".to_owned(),
+            ),
+        };
+        let (file, hint) = (file.to_owned(), Some(hint));
+        Diagnostic { file, line: 1, column: 1, message: why, hint }
     }
 
     /// The names, sorted; templates end with `@`. Masked pods are among them.
@@ -100,6 +129,7 @@ fn look_through(
     place: u64,
     pods: &mut BTreeMap<String, Places>,
     instances: &mut BTreeSet<String>,
+    misnamed: &mut Vec<PathBuf>,
 ) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -107,8 +137,9 @@ fn look_through(
         entries => entries?,
     };
     for entry in entries {
-        // A name that is not UTF-8 is no pod's.
-        let Ok(name) = entry?.file_name().into_string() else { continue };
+        let name = entry?.file_name();
+        // A name that is not UTF-8 is no pod's; editors and package managers hide what is theirs.
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
         if let Some(stem) = name.strip_suffix(".toml.d") {
             if parse_instance(stem).is_some_and(|named| named.instance.is_some()) {
                 instances.insert(stem.to_owned());
@@ -116,8 +147,16 @@ fn look_through(
             }
             pods.entry(stem.to_owned()).or_default().drop_ins |= place;
         } else if let Some(stem) = name.strip_suffix(".toml") {
+            if !is_name(stem.strip_suffix('@').unwrap_or(stem)) {
+                misnamed.push(dir.join(name));
+                continue;
+            }
             pods.entry(stem.to_owned()).or_default().files |= place;
-        } else if let Some(stem) = name.strip_suffix(".json").filter(|stem| is_name(stem)) {
+        } else if let Some(stem) = name.strip_suffix(".json") {
+            if !is_name(stem) {
+                misnamed.push(dir.join(name));
+                continue;
+            }
             pods.entry(stem.to_owned()).or_default().files |= place;
         }
     }

@@ -203,6 +203,20 @@ pub enum ListenAddress {
     Abstract(String),
 }
 
+impl ListenAddress {
+    /// Whether sockets of IPv6 must leave IPv4 alone, because one port is listened on with an
+    /// address of each family (ipv6(7), `IPV6_V6ONLY`).
+    pub fn apart(addresses: &[Self]) -> bool {
+        let port_of = |v6: bool| {
+            addresses.iter().filter_map(move |address| match address {
+                Self::Inet(ip, port) if ip.is_ipv6() == v6 => Some(*port),
+                _ => None,
+            })
+        };
+        port_of(true).any(|v6| port_of(false).any(|v4| v4 == v6))
+    }
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

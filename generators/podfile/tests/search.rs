@@ -243,6 +243,35 @@ fn a_catalog_says_the_same_as_a_look_at_one_pod() {
     // What is right in a broken file: its good limits, not its bad ones.
     let limits = catalog.salvage("bad").unwrap().limits;
     assert_eq!(limits.unit_properties(), [("TasksMax", "5".to_owned())]);
+    // Where a port listens is not guessed.
+    let port = "\n[port.p]\napp = \"web\"\nport = 80\nactivation = true\n";
+    for (index, (listen, ports)) in [
+        ("listen = [\"127.0.0.1:8080\"]", 1),
+        ("listen = [\"127.0.0.1\"]", 0),
+        ("listen = [\"127.0.0.1:8080\", \"x\"]", 0),
+        ("listen = \"127.0.0.1:8080\"", 0),
+        ("listen = [5]", 0),
+        ("protocol = \"upd\"", 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("port{index}");
+        host.file(&format!("etc/{name}.toml"), &format!("{POD}{port}{listen}\n[limits]\nx = 1\n"));
+        let found = Catalog::scan(&dirs).unwrap().salvage(&name).unwrap().ports;
+        assert_eq!(found.len(), ports, "{listen}");
+    }
+    // Files that are no pod's are named.
+    for name in ["Web", "my_web", "web@1"] {
+        host.file(&format!("etc/{name}.toml"), POD);
+    }
+    host.file("etc/.hidden.toml", POD);
+    let catalog = Catalog::scan(&dirs).unwrap();
+    let misnamed: Vec<_> =
+        catalog.misnamed().iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(misnamed, ["Web.toml", "my_web.toml", "web@1.toml"]);
+    let said = Catalog::misnaming(&catalog.misnamed()[2]);
+    assert!(said.hint.unwrap().contains("web@.toml"), "{}", said.message);
     assert!(catalog.salvage("syntax").is_none() && catalog.salvage("masked").is_none());
 }
 

@@ -3,14 +3,21 @@
 use crate::rate_limit;
 use crate::triggers;
 use crate::unit_text::UnitText;
-use rocket_podfile::{CredentialSource, Diagnostic, LoadError, Loaded, PodFile, VolumeKind};
+use rocket_podfile::{
+    CredentialSource, Diagnostic, LoadError, Loaded, PodFile, TimeSpan, VolumeKind,
+};
 use std::path::Path;
+use std::time::Duration;
 
 /// EX_CONFIG: what a broken pod file ends with. The template does not restart it.
 pub const BROKEN: u8 = 78;
 
 /// The most diagnostics that a drop-in carries.
 const MOST: usize = 20;
+
+/// The most characters of each: a status and an argument have bounds, and a file may have lines of
+/// a megabyte.
+const LONGEST: usize = 500;
 
 /// The drop-in of a pod file that is right.
 ///
@@ -38,6 +45,7 @@ pub fn of_pod(name: &str, loaded: &Loaded, unlimited: bool) -> String {
             unit.plain(key, &units.join(" "));
         }
     }
+    start_limit(&mut unit, pod);
     for volume in &pod.volumes {
         if let VolumeKind::Host { source, .. } = &volume.kind
             && let Some(path) = source.to_str()
@@ -72,6 +80,14 @@ pub fn of_pod(name: &str, loaded: &Loaded, unlimited: bool) -> String {
     unit.finish()
 }
 
+/// A pod with sockets of its own has no start limit: systemd closes the sockets of a unit that
+/// reached it (systemd.socket(5)), and what connects meanwhile would be refused.
+fn start_limit(unit: &mut UnitText, pod: &PodFile) {
+    if triggers::activated(pod).next().is_some() {
+        unit.plain("StartLimitIntervalSec", "0");
+    }
+}
+
 /// What holds a pod that is running.
 fn bounds(unit: &mut UnitText, pod: &PodFile) {
     if let Some(slice) = &pod.unit.slice {
@@ -85,7 +101,9 @@ fn bounds(unit: &mut UnitText, pod: &PodFile) {
             unit.plain(key, &value);
         }
     }
-    unit.plain("TimeoutStopSec", &pod.stop_timeout().to_string());
+    // To systemd 0 is no limit, and here it is no time at all.
+    let least = TimeSpan::Finite(Duration::from_micros(1));
+    unit.plain("TimeoutStopSec", &pod.stop_timeout().max(least).to_string());
 }
 
 /// The drop-in of a pod file that is wrong: its start fails with what is wrong, instead of the
@@ -105,6 +123,9 @@ pub fn of_error(generator: &Path, error: &LoadError, salvage: Option<&PodFile>) 
     header(&mut unit, file);
     unit.section("Unit");
     source(&mut unit, file);
+    if let Some(pod) = salvage {
+        start_limit(&mut unit, pod);
+    }
     unit.section("Service");
     unit.reset("ExecStart");
     let generator = generator.to_string_lossy();
@@ -125,6 +146,10 @@ fn complaints(diagnostics: &[Diagnostic]) -> Vec<String> {
         .map(|diagnostic| match &diagnostic.hint {
             None => diagnostic.to_string(),
             Some(hint) => format!("{diagnostic} ({hint})"),
+        })
+        .map(|text| match text.char_indices().nth(LONGEST) {
+            None => text,
+            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         })
         .collect();
     if diagnostics.len() > MOST {

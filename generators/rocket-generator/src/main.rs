@@ -78,6 +78,9 @@ fn generate(dirs: &[PathBuf], normal: &Path) {
     // A directory that cannot be read takes no limit or dependency from the pods of the others.
     let (catalog, unreadable) = Catalog::scan_readable(dirs);
     unreadable.iter().for_each(log::error);
+    for file in catalog.misnamed() {
+        log::problem(&Catalog::misnaming(file).to_string());
+    }
     // A template says nothing about which instances there are.
     let units = instances::unit_dirs();
     let instances = instances::find(&catalog, &units);

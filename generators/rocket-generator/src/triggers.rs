@@ -4,7 +4,6 @@
 use crate::drop_in::{header, source};
 use crate::unit_text::UnitText;
 use rocket_podfile::{ListenAddress, PodFile, Port, Protocol, Schedule};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// A drop-in: of which unit, and its text.
@@ -61,10 +60,18 @@ fn socket(name: &str, port: &Port, sources: &[PathBuf]) -> String {
     };
     let own = [ListenAddress::Port(port.port)];
     let addresses = if port.listen.is_empty() { &own[..] } else { &port.listen };
+    let apart = ListenAddress::apart(addresses);
     for address in addresses {
-        unit.text(directive, &address.to_string());
+        match address {
+            // A bare port is both families, also where they are kept apart.
+            ListenAddress::Port(port) if apart => {
+                unit.plain(directive, &format!("0.0.0.0:{port}"));
+                unit.plain(directive, &format!("[::]:{port}"));
+            }
+            _ => unit.text(directive, &address.to_string()),
+        }
     }
-    if both_families(addresses) {
+    if apart {
         // Else the address of IPv6 would take the port of IPv4 too.
         unit.plain("BindIPv6Only", "ipv6-only");
     }
@@ -72,18 +79,6 @@ fn socket(name: &str, port: &Port, sources: &[PathBuf]) -> String {
         unit.plain("RemoveOnStop", "yes");
     }
     unit.finish()
-}
-
-/// Whether one port is listened on with an address of each family.
-fn both_families(addresses: &[ListenAddress]) -> bool {
-    let port_of = |wanted_v6: bool| {
-        addresses.iter().filter_map(move |address| match address {
-            ListenAddress::Inet(IpAddr::V6(_), port) if wanted_v6 => Some(*port),
-            ListenAddress::Inet(IpAddr::V4(_), port) if !wanted_v6 => Some(*port),
-            _ => None,
-        })
-    };
-    port_of(true).any(|v6| port_of(false).any(|v4| v4 == v6))
 }
 
 fn timer(name: &str, schedule: &Schedule, sources: &[PathBuf]) -> String {

@@ -181,6 +181,11 @@ fn variable(app: &mut Container<'_>, item: &Yaml, objects: &Objects) -> Result<(
                         Some((text, place)) => {
                             objects.used.borrow_mut().insert(place.clone());
                             let text = text.clone();
+                            if source.text == "secretKeyRef" {
+                                let why = "the secret's value stands in the pod file in the clear";
+                                let todo = "chmod 0600 the file, or make it a credential";
+                                app.lose(&source.place, &key, why, todo);
+                            }
                             app.env(&name, &text, &item.place);
                         }
                         None => {

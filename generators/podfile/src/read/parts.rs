@@ -90,8 +90,9 @@ fn mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Reads one port.
-pub(super) fn port(name: String, section: &Section<'_>) -> Port {
+/// Reads one port. `None` when it is not clear where it listens: what is salvaged of a wrong file
+/// must not open a port elsewhere, least of all on every address.
+pub(super) fn port(name: String, section: &Section<'_>) -> Option<Port> {
     for key in ["app", "port"] {
         if section.node(key).is_none() {
             section.missing(key, "");
@@ -105,14 +106,24 @@ pub(super) fn port(name: String, section: &Section<'_>) -> Port {
     }
     let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let number = section.number("port", 1, 65535).and_then(|port| u16::try_from(port).ok());
-    Port {
+    let app = section.text("app", |text| Ok(text.to_owned())).unwrap_or_default();
+    let protocol = section.choice("protocol", &protocols);
+    let listen = section.list("listen", parse_listen);
+    let whole = |list: &Vec<_>| section.length("listen") == Some(list.len());
+    Some(Port {
         name,
-        app: section.text("app", |text| Ok(text.to_owned())).unwrap_or_default(),
-        port: number.unwrap_or(0),
-        protocol: section.choice("protocol", &protocols).unwrap_or(Protocol::Tcp),
-        listen: section.list("listen", parse_listen).unwrap_or_default(),
+        app,
+        port: number?,
+        protocol: match section.node("protocol") {
+            Some(_) => protocol?,
+            None => Protocol::Tcp,
+        },
+        listen: match section.node("listen") {
+            Some(_) => listen.filter(whole)?,
+            None => Vec::new(),
+        },
         activation,
-    }
+    })
 }
 
 /// Reads `[credentials]`.
@@ -129,7 +140,18 @@ fn credential(name: String, section: &Section<'_>) -> Option<Credential> {
         return None;
     }
     let text = |key| section.text(key, parse_credential_source);
-    let set = || section.report.string(section.node("set")?, "set").map(str::to_owned);
+    let set = || {
+        let node = section.node("set")?;
+        let text = section.report.string(node, "set")?;
+        if text.is_empty() {
+            // SetCredential= has no word for it.
+            let message = "a credential of no byte cannot be given to a unit";
+            let hint = "leave it out, or load = an empty file".to_owned();
+            section.report.error_with(node.pos, message, Some(hint));
+            return None;
+        }
+        Some(text.to_owned())
+    };
     let source = text("load")
         .map(CredentialSource::Load)
         .or_else(|| text("load-encrypted").map(CredentialSource::LoadEncrypted))

@@ -38,7 +38,11 @@ pub(crate) fn read(tree: &Node) -> (Option<PodFile>, Vec<Problem>) {
             .into_iter()
             .map(|(n, s)| volume(n, &s))
             .collect(),
-        ports: top.named("port", grammar::PORT).into_iter().map(|(n, s)| port(n, &s)).collect(),
+        ports: top
+            .named("port", grammar::PORT)
+            .into_iter()
+            .filter_map(|(name, section)| port(name, &section))
+            .collect(),
         limits: limits(&top, "limits"),
         security: security(&top),
         sysctls: super::security::sysctls(&top),

@@ -253,6 +253,14 @@ impl<'a> Section<'a> {
         Some(self.each_once(texts, parse))
     }
 
+    /// How many entries the list `key` has, right and wrong ones.
+    pub(crate) fn length(&self, key: &str) -> Option<usize> {
+        match &self.node(key)?.value {
+            Value::Array(items) => Some(items.len()),
+            _ => None,
+        }
+    }
+
     /// The same of strings and whole numbers.
     pub(crate) fn scalars<T: PartialEq>(
         &self,
