@@ -46,10 +46,19 @@ impl Failure {
         self
     }
 
+    /// What helps where the kernel gives no more descriptors. The text is asked, since much of it comes
+    /// from stage1 as text.
+    fn scarce(&self) -> Option<&'static str> {
+        let number = rustix::io::Errno::MFILE.raw_os_error();
+        format!("{:#}", self.error)
+            .contains(&format!("(os error {number})"))
+            .then_some("raise the limit on open files (ulimit -n, LimitNOFILE=): 1024 is plenty")
+    }
+
     /// Prints the failure and gives its exit status.
     pub fn report(&self) -> ExitCode {
         output::note(&format!("rocket: {:#}", self.error));
-        for hint in &self.hints {
+        for hint in self.hints.iter().map(String::as_str).chain(self.scarce()) {
             output::note(&format!("hint: {hint}"));
         }
         ExitCode::from(self.code)

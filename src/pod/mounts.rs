@@ -109,7 +109,8 @@ fn reserved(path: &str) -> Option<&'static str> {
     }
     match parts.as_slice() {
         [] => Some("it would hide the whole root"),
-        ["proc" | "sys", ..] | ["dev"] => Some("that is rocket's own"),
+        ["dev", "shm"] => None,
+        ["proc" | "sys" | "dev", ..] => Some("that is rocket's own"),
         _ => None,
     }
 }
@@ -246,10 +247,12 @@ mod tests {
 
     #[test]
     fn what_is_rockets_own_is_found_behind_dots() {
-        for path in ["/", "//", "/..", "/a/..", "/proc", "/x/../sys/fs", "/dev/", "/./proc/1"] {
+        for path in
+            ["/", "//", "/..", "/a/..", "/proc", "/x/../sys/fs", "/dev/", "/./proc/1", "/dev/fuse"]
+        {
             assert!(reserved(path).is_some(), "{path}");
         }
-        for path in ["/data", "/dev/fuse", "/procs", "/a/../b"] {
+        for path in ["/data", "/dev/shm", "/procs", "/a/../b"] {
             assert_eq!(reserved(path), None, "{path}");
         }
         assert_eq!(plain("//a/./b c:,ä/"), "/a/b c:,ä");

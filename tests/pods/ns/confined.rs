@@ -176,6 +176,10 @@ fn init_holds_nothing_of_the_host_and_cannot_be_looked_into() {
         let point = fields[4];
         assert!(point == "/" || point.starts_with("/apps"), "{line}");
     }
+    // What can be traced is its user's; what cannot is the host's root's.
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(init.join("environ")).unwrap());
+    assert_eq!(owner, 0, "init is dumpable");
     // Its program is in a read-only mount: whoever came by the link could not write there.
     let written = std::fs::OpenOptions::new()
         .write(true)

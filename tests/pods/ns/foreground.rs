@@ -2,7 +2,7 @@
 
 use rocket_testkit::command::Started;
 use rocket_testkit::unit::systemctl;
-use rocket_testkit::{Command, image, require_bed, rocket, wait_until};
+use rocket_testkit::{Command, image, require_bed, rocket, run, wait_until};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 
@@ -234,4 +234,17 @@ fn an_app_opens_its_streams_anew_by_name_through_pipes() {
         let done = done.ok();
         assert!(done.stdout == "out\n" && done.stderr.contains("err\n"), "{done}");
     }
+}
+
+#[test]
+fn an_app_has_not_its_callers_umask_and_few_descriptors_are_an_error_that_says_so() {
+    require_bed("ns");
+    let name = "example.com/umask:1.0";
+    image::add_busybox(name, &["/bin/sh", "-c"]);
+    let shell = |before: &str| {
+        let line = format!("{before}; exec rocket run --rm {name} -- umask");
+        run("/bin/sh", ["-c", line.as_str()])
+    };
+    assert_eq!(shell("umask 077").ok().stdout, "0022\n");
+    shell("ulimit -n 16").ends_with(125).says(&["Too many open files", "ulimit -n"]);
 }

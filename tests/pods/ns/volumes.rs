@@ -279,7 +279,9 @@ fn an_image_that_wants_a_volume_over_what_is_rockets_own_is_refused() {
     let root = tempfile::tempdir().unwrap();
     image::busybox_root(root.path());
     let dir = tempfile::tempdir().unwrap();
-    for (index, point) in ["x=/", "x=/proc", "x=/a/../sys/fs", "x=/dev"].into_iter().enumerate() {
+    for (index, point) in
+        ["x=/", "x=/proc", "x=/a/../sys/fs", "x=/dev", "x=/dev/pts/0"].into_iter().enumerate()
+    {
         let name = format!("example.com/over-{index}:1.0");
         let out = dir.path().join("over.aci");
         let out = out.to_str().unwrap();
