@@ -100,6 +100,59 @@ fn images_pushed_by_skopeo_are_what_umoci_unpacks() {
 }
 
 #[test]
+fn what_buildah_umoci_and_rocket_make_is_pushed_and_comes_back() {
+    let client = Client::new();
+    let registry = registry(&client, "makers", "");
+    client.insecure(&[&registry.host]);
+    let path = |name: &str| client.host.path(name).display().to_string();
+    let root = client.host.path("tree");
+    fs::create_dir_all(root.join("etc/deep")).unwrap();
+    fs::write(root.join("etc/deep/file"), "content").unwrap();
+    std::os::unix::fs::symlink("deep/file", root.join("etc/link")).unwrap();
+    let expected = |name: &str, id: &str| {
+        let found = client.host.merged(id);
+        for path in ["/etc/deep", "/etc/deep/file", "/etc/link"] {
+            assert!(found.contains_key(path), "{name}: {found:?}");
+        }
+    };
+    // umoci: a new image, one layer.
+    let image = format!("{}:v1", path("umoci"));
+    run("umoci", ["init", "--layout", &path("umoci")]).ok();
+    run("umoci", ["new", "--image", &image]).ok();
+    run("umoci", ["insert", "--image", &image, &path("tree"), "/"]).ok();
+    run("umoci", ["config", "--image", &image, "--config.cmd=/bin/app"]).ok();
+    // buildah: its own store, without a container being run.
+    let (graph, run_root) = (path("graph"), path("run"));
+    let buildah = |args: &[&str]| {
+        let mut all = vec!["--root", &graph, "--runroot", &run_root, "--storage-driver=vfs"];
+        all.extend(args);
+        run("buildah", all).ok().stdout.trim().to_owned()
+    };
+    let container = buildah(&["from", "scratch"]);
+    buildah(&["copy", &container, &path("tree"), "/"]);
+    buildah(&["config", "--entrypoint", "[\"/bin/app\"]", "--port", "8080", &container]);
+    let built = format!("oci:{}:v1", path("buildah"));
+    let policy = client.host.file("policy", br#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
+    buildah(&["commit", "--signature-policy", &policy, &container, &built]);
+    // rocket itself.
+    let packed = format!("oci:{}:v1", path("rocket"));
+    let args =
+        ["image", "pack", &path("tree"), "--name", "example.com/app:1.0", "--exec", "/bin/app"];
+    let id = client.rocket(&[&args[..], &["--output", &packed]].concat()).ok().stdout;
+    for (name, from) in [("umoci", format!("oci:{image}")), ("buildah", built), ("rocket", packed)]
+    {
+        let to = format!("{}/made/{name}:1", registry.host);
+        push(&from, &to, &["--dest-tls-verify=false"]);
+        let fetched = client.rocket(&["fetch", &format!("docker://{to}")]).ok().stdout;
+        expected(name, fetched.trim());
+        let manifest = client.rocket(&["image", "cat-manifest", fetched.trim()]).ok().stdout;
+        assert!(manifest.contains("/bin/app"), "{name}: {manifest}");
+        // A registry gives back what rocket packed, byte for byte.
+        assert!(name != "rocket" || fetched == id, "{fetched} is not {id}");
+    }
+}
+
+#[test]
 fn tls_of_a_private_authority_and_a_password() {
     let client = Client::new();
     let host = &client.host;
