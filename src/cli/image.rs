@@ -1,10 +1,14 @@
 //! `rocket image …`: the store, seen by people.
 
+mod check;
+mod out;
+
 use crate::cli::error::Failure;
 use crate::cli::fetch::explain;
 use crate::cli::freed::{self, Freed};
 use crate::cli::output::{self, Format};
 use crate::cli::pack::{self, PackArgs};
+use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::image::Digest;
 use crate::image::reference::Reference;
@@ -41,7 +45,31 @@ pub enum ImageCommand {
         references: Vec<String>,
     },
     /// Remove layers and blobs that neither an image nor a pod uses.
-    Gc,
+    Gc {
+        /// Only say what would be removed, and how many bytes that would free.
+        #[arg(long)]
+        dry_run: bool,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Compare images with what they were: documents and blobs with their digests, the trees of layers
+    /// with the lists of their files.
+    Verify(check::VerifyArgs),
+    /// Compare the trees of images or pods, running ones too, with the lists of their files.
+    Audit(check::AuditArgs),
+    /// Write an image as it was fetched.
+    Export(out::ExportArgs),
+    /// Copy an image's files to a directory.
+    Extract(out::ExtractArgs),
+    /// Tell the digest of the tree that an image's layers show, the same on every host.
+    Render(out::RenderArgs),
+    /// Bring in an image from a file or a layout, without any network.
+    Import(out::ImportArgs),
+    /// Show what an image consists of.
+    Tree(out::ShowArgs),
+    /// Show how an image was made.
+    History(out::ShowArgs),
     /// Print an image's manifest.
     CatManifest {
         /// A name or digest.
@@ -54,15 +82,23 @@ pub enum ImageCommand {
 }
 
 /// Runs it.
-pub fn run(paths: &Paths, args: ImageArgs) -> Result<ExitCode, Failure> {
+pub fn run(paths: &Paths, config: &Config, args: ImageArgs) -> Result<ExitCode, Failure> {
     match args.command {
         ImageCommand::Pack(args) => pack::run(paths, &args),
         ImageCommand::List { format } => list_images(&open(paths)?, format),
         ImageCommand::Rm { references } => remove(paths, &references),
-        ImageCommand::Gc => {
-            freed::report(&collect(paths, &BTreeSet::new(), false)?, Format::Table, false);
+        ImageCommand::Gc { dry_run, format } => {
+            freed::report(&collect(paths, &BTreeSet::new(), dry_run)?, format, dry_run);
             Ok(ExitCode::SUCCESS)
         }
+        ImageCommand::Verify(args) => check::verify(paths, &args),
+        ImageCommand::Audit(args) => check::audit(paths, &args),
+        ImageCommand::Export(args) => out::export(paths, &args),
+        ImageCommand::Extract(args) => out::extract(paths, &args),
+        ImageCommand::Render(args) => out::render(paths, &args),
+        ImageCommand::Import(args) => out::import(paths, config, args),
+        ImageCommand::Tree(args) => out::tree(paths, &args),
+        ImageCommand::History(args) => out::history(paths, &args),
         ImageCommand::CatManifest { reference, original } => {
             cat_manifest(&open(paths)?, &reference, original)
         }

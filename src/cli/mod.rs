@@ -174,7 +174,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Import(args) => import::run(&args),
         Command::Config(args) => Ok(config::run(&config, &args)),
         Command::Fetch(args) => fetch::run(&paths, &config, args),
-        Command::Image(args) => image::run(&paths, args),
+        Command::Image(args) => image::run(&paths, &config, args),
         Command::Volume(args) => volume::run(&paths, args),
     }
 }

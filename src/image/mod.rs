@@ -1,8 +1,10 @@
 //! Images: bytes in, a verified, stored, readable image out. Knows nothing of pods.
 
 pub mod archive;
+pub mod check;
 pub mod digest;
 pub mod error;
+pub mod export;
 pub mod fetch;
 pub mod files;
 pub mod local;

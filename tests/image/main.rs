@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod check;
 mod compress;
 mod corpus;
 mod docker;

@@ -51,6 +51,7 @@ impl Fetch<'_> {
             self_contained: report.self_contained,
             inodes: report.inodes,
             bytes: report.bytes,
+            files: None,
         };
         let fresh = self.store.layer(&report.content)?.is_none();
         let layer =

@@ -180,7 +180,7 @@ pub(crate) fn copy_in(
 }
 
 /// Digest of a file's bytes, from its start.
-fn digest_of(algo: Algo, file: &mut File, path: &Path) -> Result<Digest, ImageError> {
+pub(crate) fn digest_of(algo: Algo, file: &mut File, path: &Path) -> Result<Digest, ImageError> {
     use crate::image::digest::Hasher;
     use std::io::{Read, Seek};
     let read = |e| ImageError::io("read", path, e);

@@ -309,6 +309,7 @@ impl Fetch<'_> {
             self_contained: report.self_contained,
             inodes: report.inodes,
             bytes: report.bytes,
+            files: None,
         };
         let layer = NewLayer { key: key.clone(), fresh: Some((target.clone(), record)) };
         let have_blob = self.store.blob_path(&wanted.blob).exists();

@@ -2,14 +2,14 @@
 
 use super::record::{self, EvidenceRecord, Format, ImageRecord, LayerRecord, RefRecord, VERSION};
 use super::{Evidence, ImageId, Store, TempDir};
-use crate::image::digest::Digest;
+use crate::image::check::list_digest;
+use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
 use crate::image::time;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A layer of an image about to be stored.
@@ -68,13 +68,10 @@ impl Store {
         write_image(&fresh, &image, evidence)?;
         for layer in &image.layers {
             if let Some((dir, record)) = &layer.fresh {
-                write(&dir.join("meta"), &record::bytes(record))?;
-                // The manifest of an ACI belongs to the image, not to its layer.
-                let _ = std::fs::remove_file(dir.join("manifest"));
+                write_layer(dir, record)?;
             }
         }
-        let dir = File::open(&self.dir).map_err(|e| ImageError::io("open", &self.dir, e))?;
-        rustix::fs::syncfs(&dir).map_err(|e| ImageError::io("sync", &self.dir, e))?;
+        self.sync()?;
         for (digest, path) in &image.blobs {
             if let Some(path) = path {
                 settle(path, &self.blob_path(digest))?;
@@ -115,7 +112,23 @@ impl Store {
     }
 }
 
+/// Writes a layer's record, with the digest of its list.
+pub(super) fn write_layer(dir: &Path, record: &LayerRecord) -> Result<(), ImageError> {
+    let list = dir.join("files");
+    let digest = list_digest(&list).map_err(|e| ImageError::io("read", &list, e))?;
+    let record = LayerRecord { files: Some(digest), ..record.clone() };
+    write(&dir.join("meta"), &record::bytes(&record))?;
+    // The manifest of an ACI belongs to the image, not to its layer.
+    let _ = std::fs::remove_file(dir.join("manifest"));
+    Ok(())
+}
+
 fn write_image(dir: &Path, image: &Fetched, evidence: Evidence) -> Result<(), ImageError> {
+    let manifest = image.manifest_bytes.clone().unwrap_or_else(|| image.manifest.to_json());
+    let mut documents = vec![("manifest", &manifest)];
+    documents.extend(image.originals.iter().map(|(name, bytes)| (*name, bytes)));
+    let digest = |bytes: &[u8]| Digest::of(Algo::Sha256, bytes);
+    let digests = documents.iter().map(|(name, bytes)| ((*name).to_owned(), digest(bytes)));
     let record = ImageRecord {
         version: VERSION,
         id: image.id.clone(),
@@ -123,6 +136,7 @@ fn write_image(dir: &Path, image: &Fetched, evidence: Evidence) -> Result<(), Im
         layers: image.layers.iter().map(|layer| layer.key.clone()).collect(),
         blobs: image.blobs.iter().map(|(digest, _)| digest.clone()).collect(),
         config: image.config.clone(),
+        documents: digests.collect(),
         stored: time::now(),
     };
     let evidence = EvidenceRecord {
@@ -133,9 +147,7 @@ fn write_image(dir: &Path, image: &Fetched, evidence: Evidence) -> Result<(), Im
     };
     write(&dir.join("image.json"), &record::bytes(&record))?;
     write(&dir.join("evidence"), &record::bytes(&evidence))?;
-    let manifest = image.manifest_bytes.clone().unwrap_or_else(|| image.manifest.to_json());
-    write(&dir.join("manifest"), &manifest)?;
-    for (name, bytes) in &image.originals {
+    for (name, bytes) in documents {
         write(&dir.join(name), bytes)?;
     }
     Ok(())

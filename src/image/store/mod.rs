@@ -3,6 +3,7 @@
 mod commit;
 mod record;
 mod remove;
+mod show;
 mod temp;
 
 pub use commit::Stored;
@@ -10,13 +11,15 @@ pub(crate) use commit::{Fetched, NewLayer, Verified};
 pub use record::Format;
 pub(crate) use record::{LayerRecord, UrlRecord, VERSION, load, replace};
 pub use remove::{Removal, Removed};
+pub use show::Step;
 pub use temp::{KeyLock, TempDir};
 
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
 use crate::image::reference::{NameRef, Reference};
-use record::{EvidenceRecord, ImageRecord, RefRecord, read_limited};
+pub(crate) use record::ImageRecord;
+use record::{EvidenceRecord, RefRecord, read_limited};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -287,6 +290,37 @@ impl Store {
             stored: record.stored,
             blobs: record.blobs,
         })
+    }
+
+    /// What is recorded of an image.
+    pub(crate) fn record(&self, id: &ImageId) -> Result<ImageRecord, ImageError> {
+        let record = load(&self.image_dir(id).join("image.json"))?;
+        record.ok_or_else(|| ImageError::NotFound(id.to_string()))
+    }
+
+    /// A document of an image, as it lies there.
+    pub(crate) fn document(&self, id: &ImageId, name: &str) -> Result<Option<Vec<u8>>, ImageError> {
+        read_limited(&self.image_dir(id).join(name))
+    }
+
+    /// Writes the record of a layer that is being made.
+    pub(crate) fn write_layer_record(
+        &self,
+        dir: &Path,
+        record: &LayerRecord,
+    ) -> Result<(), ImageError> {
+        commit::write_layer(dir, record)
+    }
+
+    /// Waits until everything written is on the disk.
+    pub(crate) fn sync(&self) -> Result<(), ImageError> {
+        let dir = File::open(&self.dir).map_err(|e| ImageError::io("open", &self.dir, e))?;
+        rustix::fs::syncfs(&dir).map_err(|e| ImageError::io("sync", &self.dir, e))
+    }
+
+    /// The ids of all images, also of damaged ones.
+    pub fn image_ids(&self) -> Result<Vec<ImageId>, ImageError> {
+        self.ids()
     }
 
     /// Reads every image.

@@ -35,6 +35,9 @@ pub(crate) struct ImageRecord {
     pub blobs: Vec<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Digest>,
+    /// SHA-256 of the documents beside it; older records have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub documents: BTreeMap<String, Digest>,
     pub stored: String,
 }
 
@@ -59,6 +62,9 @@ pub(crate) struct LayerRecord {
     pub self_contained: bool,
     pub inodes: u64,
     pub bytes: u64,
+    /// SHA-256 of the list `files`; older records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Digest>,
 }
 
 /// `urls/…`: what a web address gave.
