@@ -307,3 +307,39 @@ fn an_instance_is_its_template_with_its_own_name_and_drop_ins() {
     assert_eq!(catalog.instances().collect::<Vec<_>>(), ["web@blue"]);
     assert!(catalog.has_template_of("web@green") && !catalog.has_template_of("plain"));
 }
+
+#[test]
+fn nothing_listens_where_a_broken_file_does_not_say_where() {
+    let host = Host::new();
+    let port = |more: &str| {
+        format!("{POD}typo = 1\n[port.web]\napp = \"{}\"\nactivation = true\n{more}", app_of(POD))
+    };
+    let table = [
+        ("port = 80\n", 1),
+        ("port = 80\nlisten = []\n", 1),
+        ("port = 80\nlisten = [\"127.0.0.1:80\"]\n", 1),
+        ("port = 80\nlisten = [\"127.0.0.1\"]\n", 0),
+        ("port = 80\nlisten = \"127.0.0.1:80\"\n", 0),
+        ("port = 80\nlisten = [\"127.0.0.1:80\", \"localhost:80\"]\n", 0),
+        ("port = 80\nlisten = [80]\n", 0),
+        ("port = 80\nlisen = [\"127.0.0.1:80\"]\n", 0),
+        ("port = 80\naddress = [\"127.0.0.1:80\"]\n", 0),
+        ("port = 80\nprotocol = \"tpc\"\n", 0),
+        ("port = 0\n", 0),
+        ("listen = [\"127.0.0.1:80\"]\n", 0),
+    ];
+    for (more, expected) in table {
+        host.file("etc/web.toml", &port(more));
+        let catalog = Catalog::scan(&host.dirs).unwrap();
+        assert_eq!(catalog.salvage("web").unwrap().ports.len(), expected, "{more}");
+    }
+    // A name becomes part of a file's name.
+    host.file("etc/web.toml", &port("port = 80\n").replace("port.web", "port.\"../web\""));
+    let catalog = Catalog::scan(&host.dirs).unwrap();
+    assert_eq!(catalog.salvage("web").unwrap().ports, []);
+}
+
+/// The first app of a pod file.
+fn app_of(text: &str) -> &str {
+    text.split("[app.").nth(1).unwrap().split(']').next().unwrap()
+}

@@ -8,6 +8,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+/// systemd closes a socket that starts its service 20 times in 2 s.
+const PACE: Duration = Duration::from_secs(1);
 
 /// Says what is wrong to whoever looks: in `systemctl status`, as the unit's status, and in the
 /// journal, as errors.
@@ -23,6 +28,11 @@ pub fn fail(messages: &[OsString]) -> ExitCode {
     let _ = io::stderr().write_all(text.as_bytes());
     if let (Some(first), Some(socket)) = (messages.first(), env::var_os("NOTIFY_SOCKET")) {
         let _ = notify(&socket, &format!("STATUS={first}"));
+    }
+    // The connection that started it is still there and starts it again: at this pace systemd does
+    // not give the socket up, and the one who connected is served when the file is mended.
+    if env::var_os("LISTEN_FDS").is_some() {
+        thread::sleep(PACE);
     }
     ExitCode::from(BROKEN)
 }

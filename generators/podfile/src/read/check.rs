@@ -62,12 +62,17 @@ pub(super) fn references(pod: &mut PodFile, top: &Section<'_>) {
             }
         }
     }
-    for (name, entry) in &ports.entries {
+    for entry in ports.entries.values() {
         if let Value::Table(port) = &entry.node.value {
             refers(report, port.get("app"), apps, "app");
         }
         // A socket that systemd opens lies outside the pod's network.
-        let activated = pod.ports.iter().any(|port| port.name == *name && port.activation);
+        let activated = match &entry.node.value {
+            Value::Table(port) => {
+                matches!(port.get("activation"), Some(Node { value: Value::Boolean(true), .. }))
+            }
+            _ => false,
+        };
         if pod.network == Network::None && top.node("network").is_some() && !activated {
             let message = "network = \"none\" has no ports: nothing outside can reach the pod";
             let hint = "activation = true has systemd listen for it".to_owned();

@@ -90,9 +90,10 @@ fn mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Reads one port. `None` when it is not clear where it listens: what is salvaged of a wrong file
-/// must not open a port elsewhere, least of all on every address.
+/// Reads one port; `None` when anything of it is wrong. What is right in a broken file goes on
+/// listening, and of a port without its `listen` that would be every address of the host.
 pub(super) fn port(name: String, section: &Section<'_>) -> Option<Port> {
+    let before = section.report.count();
     for key in ["app", "port"] {
         if section.node(key).is_none() {
             section.missing(key, "");
@@ -106,24 +107,15 @@ pub(super) fn port(name: String, section: &Section<'_>) -> Option<Port> {
     }
     let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let number = section.number("port", 1, 65535).and_then(|port| u16::try_from(port).ok());
-    let app = section.text("app", |text| Ok(text.to_owned())).unwrap_or_default();
-    let protocol = section.choice("protocol", &protocols);
-    let listen = section.list("listen", parse_listen);
-    let whole = |list: &Vec<_>| section.length("listen") == Some(list.len());
-    Some(Port {
+    let port = Port {
         name,
-        app,
-        port: number?,
-        protocol: match section.node("protocol") {
-            Some(_) => protocol?,
-            None => Protocol::Tcp,
-        },
-        listen: match section.node("listen") {
-            Some(_) => listen.filter(whole)?,
-            None => Vec::new(),
-        },
+        app: section.text("app", |text| Ok(text.to_owned())).unwrap_or_default(),
+        port: number.unwrap_or(0),
+        protocol: section.choice("protocol", &protocols).unwrap_or(Protocol::Tcp),
+        listen: section.list("listen", parse_listen).unwrap_or_default(),
         activation,
-    })
+    };
+    (!section.is_flawed() && section.report.count() == before).then_some(port)
 }
 
 /// Reads `[credentials]`.

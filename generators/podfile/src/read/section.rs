@@ -29,6 +29,11 @@ impl Report {
         self.problems.borrow().len() >= MOST_PROBLEMS
     }
 
+    /// How many problems there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
@@ -127,6 +132,8 @@ pub(crate) struct Section<'a> {
     pub(crate) pos: Pos,
     /// Keys that misspelt ones were taken for.
     meant: Vec<String>,
+    /// Whether its name or one of its keys is wrong.
+    flawed: bool,
 }
 
 impl<'a> Section<'a> {
@@ -142,6 +149,7 @@ impl<'a> Section<'a> {
             return None;
         };
         let mut meant = Vec::new();
+        let before = report.count();
         for (key, entry) in &table.entries {
             if !keys.contains(&key.as_str()) {
                 // More is not shown, and guessing is the slow part.
@@ -162,12 +170,18 @@ impl<'a> Section<'a> {
                 report.error_with(entry.key, format!("unknown key {key:?} {place}"), hint);
             }
         }
-        Some(Self { report, table, pos: node.pos, meant })
+        let flawed = report.count() > before;
+        Some(Self { report, table, pos: node.pos, meant, flawed })
     }
 
     /// Whether the table has no key at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.table.entries.is_empty()
+    }
+
+    /// Whether its name or one of its keys is wrong.
+    pub(crate) fn is_flawed(&self) -> bool {
+        self.flawed
     }
 
     /// The value of `key`.
@@ -253,14 +267,6 @@ impl<'a> Section<'a> {
         Some(self.each_once(texts, parse))
     }
 
-    /// How many entries the list `key` has, right and wrong ones.
-    pub(crate) fn length(&self, key: &str) -> Option<usize> {
-        match &self.node(key)?.value {
-            Value::Array(items) => Some(items.len()),
-            _ => None,
-        }
-    }
-
     /// The same of strings and whole numbers.
     pub(crate) fn scalars<T: PartialEq>(
         &self,
@@ -300,9 +306,10 @@ impl<'a> Section<'a> {
         };
         let mut sections = Vec::new();
         for (name, entry) in table.in_order() {
-            self.report.take(entry.key, parse_name(name));
+            let is_named = self.report.take(entry.key, parse_name(name)).is_some();
             let title = format!("{key}.{name}");
-            if let Some(section) = Section::open(self.report, &entry.node, &title, keys) {
+            if let Some(mut section) = Section::open(self.report, &entry.node, &title, keys) {
+                section.flawed |= !is_named;
                 sections.push((name.to_owned(), section));
             }
         }

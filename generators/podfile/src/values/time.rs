@@ -69,11 +69,19 @@ pub(crate) fn parse_time_span(text: &str) -> Result<TimeSpan, String> {
     let mut rest = trimmed;
     let mut total: u64 = 0;
     while !rest.is_empty() {
-        let (number, after) = split_while(rest, |c| c.is_ascii_digit() || c == '.');
+        // A sign belongs to a digit.
+        let unsigned = match rest.strip_prefix('+') {
+            Some(after) if after.starts_with(|c: char| c.is_ascii_digit()) => after,
+            _ => rest,
+        };
+        let (number, after) = split_while(unsigned, |c| c.is_ascii_digit() || c == '.');
         if number.is_empty() {
             return Err(format!(
                 "{text:?} is not a time span: a number is missing before {rest:?}"
             ));
+        }
+        if after.starts_with('+') {
+            return Err(format!("{text:?} is not a time span: a unit is missing before {after:?}"));
         }
         let (unit, after) = split_while(after.trim_start(), char::is_alphabetic);
         let scale = match unit {
@@ -82,12 +90,27 @@ pub(crate) fn parse_time_span(text: &str) -> Result<TimeSpan, String> {
                 format!("{text:?} is not a time span: no unit of time is called {unit:?}")
             })?,
         };
-        let part = scaled(number, scale)
+        // ".5" is a half; "." and "5." are nothing.
+        let number = match number.strip_prefix('.') {
+            Some(decimals) if !decimals.is_empty() => format!("0.{decimals}"),
+            _ => number.to_owned(),
+        };
+        let part = scaled(&number, scale)
+            .filter(|_| whole_in_bounds(&number, scale))
             .ok_or_else(|| format!("{text:?} is not a time span: {number:?} is out of range"))?;
-        total = total.checked_add(part).ok_or_else(|| format!("{text:?} is too long a time"))?;
+        total = total
+            .checked_add(part)
+            .filter(|us| *us < u64::MAX)
+            .ok_or_else(|| format!("{text:?} is too long a time"))?;
         rest = after.trim_start();
     }
     Ok(TimeSpan::Finite(Duration::from_micros(total)))
+}
+
+/// systemd reads the number as one with a sign, and refuses it in a unit where it could be endless.
+fn whole_in_bounds(number: &str, scale: u64) -> bool {
+    let whole = number.split('.').next().and_then(|whole| whole.parse::<u64>().ok());
+    whole.is_some_and(|whole| i64::try_from(whole).is_ok() && whole < u64::MAX / scale)
 }
 
 /// Reads a time span that must end.
@@ -154,6 +177,12 @@ mod tests {
             (" infinity ", "infinity"),
             ("0.25s", "250ms"),
             ("1s 1s", "2s"),
+            (".5s", "500ms"),
+            ("1s .5s", "1500ms"),
+            ("+1", "1s"),
+            ("1s+1s", "2s"),
+            ("584541y", "18446711061600s"),
+            ("9223372036854775807us", "9223372036854775807us"),
         ];
         for (text, expected) in table {
             assert_eq!(parse_time_span(text).unwrap().to_string(), expected, "{text}");
@@ -170,7 +199,15 @@ mod tests {
             "-5s",
             "1..5s",
             "1.s",
-            ".5s",
+            ".s",
+            "+.5s",
+            "++1",
+            "+ 1s",
+            "1+1",
+            "1.5.5s",
+            "584542y",
+            "9223372036854775808us",
+            "9223372036854775807",
             "5s-",
             "ten",
             "99999999999999999999",
