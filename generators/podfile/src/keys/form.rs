@@ -13,6 +13,8 @@ use crate::values::{CALENDAR_DAYS, CALENDAR_WORDS, Capability, signal_names, tim
 pub enum Form {
     /// Any text without NUL.
     Any,
+    /// Any text without NUL, of one character at least.
+    Filled,
     /// Any text without control characters.
     Line,
     /// The name of an app, a volume, a port.
@@ -117,6 +119,7 @@ impl Form {
     pub fn pattern(self) -> String {
         let body = match self {
             Self::Any => r"[^\x00]*".to_owned(),
+            Self::Filled => r"[^\x00]+".to_owned(),
             Self::Line | Self::Description => format!("{LINE}*"),
             Self::Name => NAME.to_owned(),
             Self::Path | Self::MountTarget => path(""),
@@ -195,9 +198,13 @@ impl Form {
 
     /// The pattern of what is not meant, of all that has the pattern of the form.
     pub fn but_not(self) -> Option<String> {
-        // These places are rocket's own.
-        let taken = r"^(/+\.)*(/*|/+dev(/+\.)*/*|/+(proc|sys)(/.*)?)$";
-        (self == Self::MountTarget).then(|| taken.to_owned())
+        match self {
+            // These places are rocket's own.
+            Self::MountTarget => Some(r"^(/+\.)*(/*|/+dev(/+\.)*/*|/+(proc|sys)(/.*)?)$".to_owned()),
+            // A directory, or a way up.
+            Self::Listen => Some(r"^/(.*/)?(\.\.(/.*)?|\.?)$".to_owned()),
+            _ => None,
+        }
     }
 
     /// The most characters.
@@ -221,7 +228,8 @@ fn time() -> String {
     // An engine that takes the first that fits has to see the longest first.
     units.sort_by_key(|unit| std::cmp::Reverse(unit.len()));
     let units = units.join("|");
-    format!(r"\s*({NUMBER}\s*({units})\s*|{NUMBER}\s+)*{NUMBER}(\s*({units}))?\s*")
+    let one = format!(r"(\+?{NUMBER}|\.[0-9]+)");
+    format!(r"\s*({one}\s*({units})\s*|{one}\s+)*{one}(\s*({units}))?\s*")
 }
 
 fn size() -> String {

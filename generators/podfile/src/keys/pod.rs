@@ -239,7 +239,7 @@ pub(crate) const CREDENTIAL: Table = Table {
             "A path, or a name in systemd's stores.",
         ),
         Key::new("load-encrypted", Takes::Text(Form::CredentialSource), "The same, encrypted."),
-        Key::new("set", Takes::Text(Form::Any), "The secret itself."),
+        Key::new("set", Takes::Text(Form::Filled), "The secret itself."),
     ],
     rules: &[Rule::One(&["load", "load-encrypted", "set"])],
 };
