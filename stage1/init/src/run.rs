@@ -363,7 +363,7 @@ impl Init<'_> {
         let apps = self.plan.apps.iter().zip(&self.processes).enumerate();
         let apps = apps.map(|(index, (app, process))| AppStatus {
             name: &app.name,
-            state: self.pod.state(index).word(),
+            state: self.pod.word(index),
             pid: process.alive.as_ref().map(|(pid, _)| *pid),
             restarts: self.pod.restarts(index),
             started_ms: (process.started_ms > 0).then_some(process.started_ms),

@@ -200,7 +200,9 @@ impl Form {
     pub fn but_not(self) -> Option<String> {
         match self {
             // These places are rocket's own.
-            Self::MountTarget => Some(r"^(/+\.)*(/*|/+dev(/+\.)*/*|/+(proc|sys)(/.*)?)$".to_owned()),
+            Self::MountTarget => {
+                Some(r"^(/+\.)*(/*|/+dev(/+\.)*/*|/+(proc|sys)(/.*)?)$".to_owned())
+            }
             // A directory, or a way up.
             Self::Listen => Some(r"^/(.*/)?(\.\.(/.*)?|\.?)$".to_owned()),
             _ => None,

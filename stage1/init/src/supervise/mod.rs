@@ -3,11 +3,11 @@
 //! `table` says what one app does, `restart` how soon and how often it starts again, `down` what an
 //! end means for the others and for the pod; here is what is between apps until then: who starts when.
 
+#[cfg(test)]
+mod asked;
 mod down;
 #[cfg(test)]
 mod handlers;
-#[cfg(test)]
-mod refusals;
 mod restart;
 mod rules;
 mod table;
@@ -137,6 +137,16 @@ impl Pod {
     /// An app's state.
     pub fn state(&self, index: usize) -> State {
         self.apps.get(index).map_or(State::Ended, |a| a.state)
+    }
+
+    /// The word of the control protocol for an app's state. One whose next run somebody has asked for
+    /// waits for it, however the last one ended: that end is no answer to who asked.
+    pub fn word(&self, index: usize) -> &'static str {
+        let asked = |a: &App| a.state == State::Backoff && a.again;
+        match self.apps.get(index) {
+            Some(app) if asked(app) => State::Waiting.word(),
+            _ => self.state(index).word(),
+        }
     }
 
     /// How often an app was started again.
