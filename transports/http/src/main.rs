@@ -2,6 +2,7 @@
 //! asks servers and hands over bytes. The protocol is in docs/transport.md; whoever speaks it believes
 //! nothing it says.
 
+mod address;
 mod challenge;
 mod client;
 mod plain;
