@@ -7,15 +7,15 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Freed {
-    /// `pod`, `prepared-pod`, `layer` or `blob`.
+    /// `pod`, `prepared-pod`, `image`, `layer` or `blob`.
     pub kind: &'static str,
     /// Which pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// Which layer or blob.
+    /// Which image, layer or blob.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// A pod's name.
+    /// A pod's name, or an image's names.
     pub name: Option<String>,
     /// Why it goes.
     pub why: String,

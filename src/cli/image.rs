@@ -1,6 +1,7 @@
 //! `rocket image …`: the store, seen by people.
 
 mod check;
+mod idle;
 mod out;
 
 use crate::cli::error::Failure;
@@ -8,11 +9,13 @@ use crate::cli::fetch::explain;
 use crate::cli::freed::{self, Freed};
 use crate::cli::output::{self, Format};
 use crate::cli::pack::{self, PackArgs};
+use crate::cli::wait::TimeArg;
 use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::image::Digest;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageId, Store};
+use crate::image::time;
 use crate::pod::list::{self, Info, Status};
 use crate::pod::usage;
 use std::collections::BTreeSet;
@@ -46,6 +49,9 @@ pub enum ImageCommand {
     },
     /// Remove layers and blobs that neither an image nor a pod uses.
     Gc {
+        /// Before that, remove images that no pod has and nobody has run for this time (30d, 12h).
+        #[arg(long, value_name = "TIME")]
+        unused_for: Option<TimeArg>,
         /// Only say what would be removed, and how many bytes that would free.
         #[arg(long)]
         dry_run: bool,
@@ -87,8 +93,13 @@ pub fn run(paths: &Paths, config: &Config, args: ImageArgs) -> Result<ExitCode, 
         ImageCommand::Pack(args) => pack::run(paths, &args),
         ImageCommand::List { format } => list_images(&open(paths)?, format),
         ImageCommand::Rm { references } => remove(paths, &references),
-        ImageCommand::Gc { dry_run, format } => {
-            freed::report(&collect(paths, &BTreeSet::new(), dry_run)?, format, dry_run);
+        ImageCommand::Gc { unused_for, dry_run, format } => {
+            let mut freed = match unused_for {
+                Some(time) => idle::expire(paths, time.span(), dry_run)?,
+                None => Vec::new(),
+            };
+            freed.extend(collect(paths, &BTreeSet::new(), dry_run)?);
+            freed::report(&freed, format, dry_run);
             Ok(ExitCode::SUCCESS)
         }
         ImageCommand::Verify(args) => check::verify(paths, &args),
@@ -127,6 +138,7 @@ fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {
         let (own, shared) = sizes.get(&image.id).copied().unwrap_or_default();
         let names = names.remove(&image.id).unwrap_or_default();
         let created = image.manifest.annotation("created");
+        let used = store.last_used(&image.id).map(time::rfc3339);
         objects.push(serde_json::json!({
             "id": image.id,
             "format": image.format,
@@ -136,6 +148,7 @@ fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {
             "config": image.config,
             "created": created,
             "stored": image.stored,
+            "lastused": used,
             "size": { "own": own, "shared": shared },
             "layers": image.layers.iter().map(|l| &l.digest).collect::<Vec<_>>(),
             "evidence": image.evidence,
@@ -145,6 +158,7 @@ fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {
             image.id.digest().short(),
             created.unwrap_or("-").to_owned(),
             image.stored.clone(),
+            used.unwrap_or_else(|| "-".to_owned()),
             megabytes(own),
             megabytes(shared),
             image.evidence.name().to_owned(),
@@ -156,7 +170,8 @@ fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {
             output::data(&text);
         }
         Format::Table => {
-            let header = ["NAME", "ID", "CREATED", "STORED", "OWN", "SHARED", "EVIDENCE"];
+            let header =
+                ["NAME", "ID", "CREATED", "STORED", "LAST USED", "OWN", "SHARED", "EVIDENCE"];
             output::table(&header, &rows);
         }
     }

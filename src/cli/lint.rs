@@ -164,7 +164,7 @@ fn image(store: Option<&Store>, text: &str) -> Image {
     match store.resolve(&reference).and_then(|id| store.image(&id)) {
         Ok(stored) => match stored.evidence {
             Evidence::PackedHere => Image::Vouched,
-            Evidence::LocalFile => Image::Unsigned,
+            Evidence::LocalFile | Evidence::Registry | Evidence::Web => Image::Unsigned,
         },
         Err(ImageError::NotFound(_)) => Image::Missing,
         Err(error) => Image::Bad(error.to_string()),

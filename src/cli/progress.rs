@@ -1,4 +1,4 @@
-//! How a fetch tells of itself: a line that changes on a terminal, a line for each piece of work
+//! How a fetch tells of itself: lines that change on a terminal, a line for each piece of work
 //! elsewhere, or events for programs.
 
 use crate::cli::fetch::Format;
@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 /// How often a line is drawn anew.
 const FRAME: Duration = Duration::from_millis(100);
+/// What is smaller is unpacked before anybody has read of it.
+const SMALL: u64 = 1_000_000;
+/// Layers that are shown at once.
+const MAX_LINES: usize = 8;
 /// How often programs are told of a transfer.
 const EVENT: Duration = Duration::from_millis(500);
 
@@ -22,6 +26,8 @@ pub struct Progress {
     json: bool,
     terminal: bool,
     drawn: Option<Instant>,
+    /// Lines that are on the screen now.
+    lines: usize,
     work: String,
     /// What comes, since when, and what was there then.
     transfer: Option<(String, Instant, u64)>,
@@ -35,13 +41,16 @@ impl Progress {
         let json = format == Format::Json;
         let terminal = !json && !quiet && std::io::stderr().is_terminal();
         let (work, complete) = (String::new(), Vec::new());
-        Self { quiet, json, terminal, drawn: None, work, transfer: None, complete }
+        Self { quiet, json, terminal, drawn: None, lines: 0, work, transfer: None, complete }
     }
 
-    /// Takes the changing line away.
+    /// Takes the changing lines away.
     pub fn clear(&mut self) {
-        if self.drawn.take().is_some() && self.terminal {
-            let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
+        self.drawn = None;
+        if self.lines > 0 {
+            let text = over(self.lines);
+            self.lines = 0;
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
     }
 
@@ -73,10 +82,19 @@ impl Progress {
         true
     }
 
-    fn draw(&mut self, line: &str) {
-        if self.due(FRAME) {
-            let _ = write!(std::io::stderr().lock(), "\r\x1b[K{line}");
+    /// Draws lines over those of before, cut where the terminal ends: one that goes on below could not be
+    /// taken away again.
+    fn draw(&mut self, lines: &[String]) {
+        if !self.due(FRAME) {
+            return;
         }
+        let mut err = std::io::stderr().lock();
+        let width = rustix::termios::tcgetwinsize(&err).map_or(0, |size| usize::from(size.ws_col));
+        let width = if width == 0 { 80 } else { width };
+        let cut = |line: &String| line.chars().take(width - 1).collect::<String>();
+        let text = lines.iter().map(cut).collect::<Vec<_>>().join("\r\n");
+        let _ = err.write_all(format!("{}{text}", over(self.lines)).as_bytes());
+        self.lines = lines.len();
     }
 }
 
@@ -126,8 +144,11 @@ impl Reporter for Progress {
             }
         } else if self.terminal {
             let line = line(done, total, done.saturating_sub(before), since.elapsed());
-            let layers = format!("{}/{} layers", self.complete.len(), blobs.len());
-            self.draw(&format!("fetching {what}: {layers}, {line}"));
+            let mut lines = vec![format!("fetching {what}")];
+            let coming = |blob: &&Transfer| blob.done > 0 && blob.done < blob.total;
+            lines.extend(blobs.iter().filter(coming).take(MAX_LINES).map(of_layer));
+            lines.push(format!("  {}/{} layers, {line}", self.complete.len(), blobs.len()));
+            self.draw(&lines);
         } else if !self.quiet {
             for blob in fresh {
                 let (layer, layers, size) = (blob.layer, blob.layers, megabytes(blob.total));
@@ -140,9 +161,12 @@ impl Reporter for Progress {
         if self.quiet && !self.json {
             return;
         }
+        if !self.json && done == 0 && total < SMALL {
+            return;
+        }
         if self.terminal {
             let percent = (done * 100).checked_div(total).unwrap_or(100).min(100);
-            self.draw(&format!("unpacking {what}: {percent} %"));
+            self.draw(&[format!("unpacking {what}: {percent} %")]);
         } else if self.work != what || (self.json && self.due(EVENT)) {
             what.clone_into(&mut self.work);
             if self.json {
@@ -153,6 +177,22 @@ impl Reporter for Progress {
             }
         }
     }
+}
+
+/// What takes lines away: up to the first of them, then everything from there on.
+fn over(lines: usize) -> String {
+    match lines {
+        0 => String::new(),
+        1 => "\r\x1b[J".to_owned(),
+        _ => format!("\r\x1b[{}A\x1b[J", lines - 1),
+    }
+}
+
+/// A layer that comes.
+fn of_layer(blob: &Transfer) -> String {
+    let percent = (blob.done.saturating_mul(100)).checked_div(blob.total).unwrap_or(100);
+    let (done, total) = (megabytes(blob.done), megabytes(blob.total));
+    format!("  layer {}/{}: {done} of {total}, {percent} %", blob.layer, blob.layers)
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -178,6 +218,15 @@ fn line(done: u64, total: u64, came: u64, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_taken_away_from_the_first_one_on() {
+        assert_eq!(over(0), "");
+        assert_eq!(over(1), "\r\x1b[J");
+        assert_eq!(over(3), "\r\x1b[2A\x1b[J");
+        let blob = Transfer { layer: 2, layers: 3, done: 5_000_000, total: 20_000_000 };
+        assert_eq!(of_layer(&blob), "  layer 2/3: 5.0 MB of 20.0 MB, 25 %");
+    }
 
     #[test]
     fn a_transfer_in_a_line() {

@@ -4,6 +4,7 @@ use crate::cli::error::Failure;
 use crate::cli::input::{EnforcementArgs, PodInput, Wanted};
 use crate::cli::output;
 use crate::config::paths::Paths;
+use crate::image::store::{ImageId, Store};
 use crate::launch::{
     self, Ahead, CgroupChoice, DetachKeys, LaunchError, Options, Outcome, TerminalOptions,
 };
@@ -156,6 +157,10 @@ pub fn run_prepared(paths: &Paths, args: RunPreparedArgs) -> Result<ExitCode, Fa
     let pod = Pod::<Prepared>::open(paths, found.uuid)?;
     let meta = Meta::read(pod.path())?;
     tell_weakened(&meta);
+    if let Ok(Some(store)) = Store::open_existing(&paths.store()) {
+        let ids = meta.apps.iter().filter_map(|app| app.image_id.parse().ok());
+        ids.for_each(|id| store.mark_used(&ImageId::new(id)));
+    }
     let name = match meta.name {
         Some(name) => {
             let lock = prepare::claim(paths, &name)?;

@@ -212,7 +212,10 @@ pub fn prepare(
     let filled = fill(paths, request, &resolved, previous, &pod)
         .and_then(|()| request.name.map_or(Ok(()), |lock| Ok(lock.assign(pod.uuid())?)));
     match filled {
-        Ok(()) => Ok(pod.seal(paths)?),
+        Ok(()) => {
+            resolved.iter().for_each(|found| store.mark_used(&found.stored.id));
+            Ok(pod.seal(paths)?)
+        }
         Err(error) => {
             // The first error is the one to report; gc removes what stays.
             let _ = pod.delete(paths);

@@ -36,8 +36,9 @@ fn layout(host: &Host, name: &str) {
     host.rocket(&["fetch", &format!("oci:{}:latest", host.path(name).display())]).ok();
 }
 
-#[test]
-fn a_flipped_byte_is_found_and_named_wherever_it_is() {
+/// Flips a byte in each file that `chosen` gives for each entry of the store's directories, one after the
+/// other, and expects that alone to be named, by what `name` makes of the file.
+fn flipped(dirs: &[&str], files: &[&str], name: fn(&str) -> &str, count: usize) {
     let host = Host::new();
     layout(&host, "app");
     let aci = host.file("a.aci", &gzip(&aci().file("rootfs/f", "some content").end()));
@@ -47,38 +48,57 @@ fn a_flipped_byte_is_found_and_named_wherever_it_is() {
     let json = host.rocket(&["image", "verify", "--all", "--format=json"]).ok().stdout;
     assert_eq!(json.trim(), "[]");
 
-    let mut files = Vec::new();
-    for dir in ["blobs/sha256", "layers/sha256", "layers/sha512", "images"] {
+    let mut paths = Vec::new();
+    for dir in dirs {
         for entry in fs::read_dir(host.store().join(dir)).unwrap() {
             let path = entry.unwrap().path();
-            match dir {
-                "images" => files.extend(
-                    ["manifest", "oci-manifest.json", "oci-config.json"].map(|f| path.join(f)),
-                ),
-                "blobs/sha256" => files.push(path),
-                _ => {
-                    files.push(path.join("files"));
-                    files.extend(
-                        ["tree/etc/hosts", "tree/etc/attr", "tree/new", "tree/f"]
-                            .map(|f| path.join(f)),
-                    );
-                }
+            match path.is_dir() {
+                true => paths.extend(files.iter().map(|file| path.join(file))),
+                false => paths.push(path),
             }
         }
     }
-    files.retain(|path| path.exists());
-    assert_eq!(files.len(), 3 + 4 + 3 + 5, "{files:?}");
-    for path in files {
+    paths.retain(|path| path.exists());
+    assert_eq!(paths.len(), count, "{paths:?}");
+    for path in paths {
         flip(&path);
         let found = host.rocket(&["image", "verify", "--all"]).ends_with(1).stdout;
         assert_eq!(found.lines().count() - 1, 1, "{}: {found}", path.display());
         assert!(found.contains("changed"), "{found}");
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let name = if name == "files" { "file list" } else { name };
-        assert!(found.contains(name), "{}: {found}", path.display());
+        let wanted = name(path.file_name().unwrap().to_str().unwrap());
+        assert!(found.contains(wanted), "{}: {found}", path.display());
         flip(&path);
     }
     host.rocket(&["image", "verify", &id[..20], "app"]).ok();
+}
+
+const LAYERS: &[&str] = &["layers/sha256", "layers/sha512"];
+
+#[test]
+fn a_flipped_byte_in_a_blob_is_found_and_named() {
+    flipped(&["blobs/sha256"], &[], |name| name, 3);
+}
+
+#[test]
+fn a_flipped_byte_in_a_layers_file_is_found_and_named() {
+    let files = ["tree/etc/hosts", "tree/etc/attr", "tree/new", "tree/f"];
+    flipped(LAYERS, &files, |name| name, 5);
+}
+
+#[test]
+fn a_flipped_byte_in_a_layers_list_is_found_and_named() {
+    flipped(LAYERS, &["files"], |_| "file list", 3);
+}
+
+#[test]
+fn a_flipped_byte_in_a_manifest_is_found_and_named() {
+    let files = ["manifest", "oci-manifest.json", "oci-config.json"];
+    flipped(&["images"], &files, |name| name, 4);
+}
+
+#[test]
+fn what_cannot_be_verified_is_said() {
+    let host = Host::new();
     host.rocket(&["image", "verify"]).ends_with(125);
     host.rocket(&["image", "verify", "nobody"]).ends_with(125).says(&["not in the store"]);
 }

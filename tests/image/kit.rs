@@ -1,7 +1,9 @@
 //! Archives written by hand, layouts, and listings that show everything a tree has.
 
 use rocket::image::{Algo, Digest};
+use rocket_testkit::command::Started;
 use rocket_testkit::{Command, Done};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -292,4 +294,54 @@ pub fn umoci(layout: &str, into: &Path) -> BTreeMap<String, String> {
     let bundle = into.to_str().unwrap();
     rocket_testkit::run("umoci", ["unpack", "--image", layout, bundle]).ok();
     listing(&into.join("rootfs"))
+}
+
+/// Waits until the worker of a fetch has begun with a tree of many files, and stops it there.
+#[track_caller]
+pub fn hold_worker(fetch: &mut Started, tmp: &Path) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let begun = || {
+        let below =
+            |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+        let layers = below(tmp.to_owned()).flat_map(below);
+        layers
+            .filter(|dir| {
+                fs::read_dir(dir.join("tree/many")).is_ok_and(|mut d| d.next().is_some())
+                    || fs::read_dir(dir.join("tree/rootfs/many"))
+                        .is_ok_and(|mut d| d.next().is_some())
+            })
+            .count()
+            > 0
+    };
+    while !begun() {
+        assert!(!fetch.has_ended(), "it ended before it was held");
+        assert!(std::time::Instant::now() < end, "nothing is unpacked");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let worker = worker(fetch.pid()).unwrap_or_else(|| panic!("it was done too soon"));
+    kill_process(worker, Signal::STOP).unwrap();
+}
+
+/// The worker that unpacks for a process.
+fn worker(parent: Pid) -> Option<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())).ok()?;
+    let lists = tasks.flatten().filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
+    let children: Vec<String> = lists.collect();
+    let mut pids = children.iter().flat_map(|list| list.split_whitespace());
+    let unpacks = |pid: &&str| {
+        fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.contains("__unpack"))
+    };
+    Pid::from_raw(pids.find(unpacks)?.parse().ok()?)
+}
+
+/// What the store has besides empty directories, work in progress included.
+pub fn stored(store: &Path) -> Vec<PathBuf> {
+    let dirs =
+        ["blobs/sha256", "layers/sha256", "layers/sha512", "images", "refs", "tmp", "tmp/partial"];
+    let entries = dirs.iter().flat_map(|dir| fs::read_dir(store.join(dir)).into_iter().flatten());
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with("tmp/partial"))
+        .collect()
 }

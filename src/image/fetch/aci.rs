@@ -1,6 +1,6 @@
 //! An ACI from a file.
 
-use super::{Fetch, check_platform, copy_in, digest_of, open_regular, same_blob};
+use super::{Fetch, Stoppable, check_platform, copy_in, digest_of, open_regular, same_blob};
 use crate::image::digest::Algo;
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
@@ -30,11 +30,13 @@ impl Fetch<'_> {
         }
         let temp = self.store.temp()?;
         let blob = temp.path().join("blob");
-        let (copy, blob_digest) = copy_in(Algo::Sha256, &mut file, path, &blob)?;
+        let mut from = Stoppable { from: &mut file, stop: self.interrupted };
+        let (copy, blob_digest) = copy_in(Algo::Sha256, &mut from, path, &blob)?;
         let target = temp.dir("layer")?;
         let source = Source { name: &name, file: &copy, size, kind: Kind::Aci, hash: Algo::Sha512 };
         let reporter = &mut *self.reporter;
-        let report = unpack::unpack(&source, &target, &[], &mut |done| {
+        reporter.progress(&name, 0, size);
+        let report = unpack::unpack_until(self.interrupted, &source, &target, &[], &mut |done| {
             reporter.progress(&name, done, size)
         })?;
         unpack::finish(&target)?;

@@ -15,7 +15,7 @@ use crate::image::local::Host;
 use crate::image::manifest::ImageManifest;
 use crate::image::oci::{DockerArchive, Layout};
 use crate::image::reference::{NameRef, Reference};
-use crate::image::store::{Fetched, ImageId, Store, Stored, TempDir, Verified};
+use crate::image::store::{Evidence, Fetched, ImageId, Store, Stored, TempDir, Verified};
 use crate::image::transport::Remote;
 use crate::image::unpack::Report;
 use std::fs::File;
@@ -93,9 +93,17 @@ impl Fetch<'_> {
         }
     }
 
+    /// Why this host believes in an image that came from `source`.
+    fn evidence(&self, id: &ImageId, source: &str) -> Result<Evidence, ImageError> {
+        Ok(match self.host.evidence(id)? {
+            Evidence::LocalFile => Evidence::none(source),
+            known => known,
+        })
+    }
+
     /// Vouches for a fetched image and stores it.
     fn store(&mut self, temp: &TempDir, image: Fetched) -> Result<Stored, ImageError> {
-        let evidence = self.host.evidence(&image.id)?;
+        let evidence = self.evidence(&image.id, &image.source)?;
         self.store.commit(temp, Verified { image, evidence })
     }
 
@@ -150,6 +158,21 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), ImageError> {
         return Err(ImageError::bad(path.display().to_string(), problem));
     }
     Ok((file, found.len()))
+}
+
+/// Reads until somebody says stop.
+pub(crate) struct Stoppable<'a, R> {
+    pub from: R,
+    pub stop: &'a AtomicBool,
+}
+
+impl<R: std::io::Read> std::io::Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("the fetch has ended"));
+        }
+        self.from.read(buffer)
+    }
 }
 
 /// Copies a source into the store's own space, so that nobody changes it while it is read, and hashes

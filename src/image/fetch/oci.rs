@@ -120,7 +120,9 @@ impl Fetch<'_> {
     fn known_oci(&mut self, wish: Wish<'_>, digest: Digest) -> Result<Stored, ImageError> {
         let image = self.store.image(&ImageId::new(digest))?;
         let meant = self.store.named(wish.name.0.as_str(), &wish.name.1)?;
-        if meant.as_ref() == Some(&image.id) && self.host.evidence(&image.id)? == image.evidence {
+        if meant.as_ref() == Some(&image.id)
+            && self.evidence(&image.id, &wish.origin)? == image.evidence
+        {
             // As it should be: nothing is written, and no disk is waited for.
             return Ok(Stored { id: image.id, replaced: None });
         }
@@ -298,7 +300,9 @@ impl Fetch<'_> {
             before = done;
             reporter.progress(name, done, size);
         };
-        let report = unpack::unpack(&source, &target, &lowers, &mut progress)?;
+        progress(0);
+        let report =
+            unpack::unpack_until(self.interrupted, &source, &target, &lowers, &mut progress)?;
         expect(name, "uncompressed layer", wanted.diff_id, &report.content)?;
         unpack::finish(&target)?;
         self.tell(name, &report);

@@ -5,6 +5,7 @@ mod record;
 mod remove;
 mod show;
 mod temp;
+mod usage;
 
 pub use commit::Stored;
 pub(crate) use commit::{Fetched, NewLayer, Verified};
@@ -68,14 +69,29 @@ pub enum Evidence {
     PackedHere,
     /// A file somebody put there: nothing vouches for it.
     LocalFile,
+    /// A registry sent it: its digest is right, and nothing vouches for it.
+    Registry,
+    /// A web server sent it: nothing vouches for it.
+    Web,
 }
 
 impl Evidence {
+    /// What there is to say of an image that nobody vouches for: where it came from.
+    pub(crate) fn none(source: &str) -> Self {
+        match source.split_once("://") {
+            Some(("docker", _)) => Self::Registry,
+            Some(("https" | "http", _)) => Self::Web,
+            _ => Self::LocalFile,
+        }
+    }
+
     /// The word for listings.
     pub fn name(&self) -> &'static str {
         match self {
             Self::PackedHere => "packed-here",
             Self::LocalFile => "local-file",
+            Self::Registry => "registry",
+            Self::Web => "web",
         }
     }
 }
@@ -347,28 +363,6 @@ impl Store {
             names.entry(record.id).or_default().push(format!("{}{version}", record.name));
         }
         Ok(names)
-    }
-
-    /// Bytes of an image's layers: only its own, and shared with other images.
-    pub fn sizes(&self) -> Result<BTreeMap<ImageId, (u64, u64)>, ImageError> {
-        let images = self.records()?;
-        let mut users: BTreeMap<&Digest, usize> = BTreeMap::new();
-        for image in &images {
-            for layer in image.layers.iter().collect::<BTreeSet<_>>() {
-                *users.entry(layer).or_default() += 1;
-            }
-        }
-        let mut sizes = BTreeMap::new();
-        for image in &images {
-            let (mut own, mut shared) = (0, 0);
-            for layer in image.layers.iter().collect::<BTreeSet<_>>() {
-                let bytes = self.layer(layer)?.map_or(0, |record| record.bytes);
-                let several = users.get(layer).is_some_and(|users| *users > 1);
-                *(if several { &mut shared } else { &mut own }) += bytes;
-            }
-            sizes.insert(image.id.clone(), (own, shared));
-        }
-        Ok(sizes)
     }
 
     /// Keeps everything in the store until the lock is dropped.

@@ -1,6 +1,7 @@
 //! Out of the store: images by name or id, layers and blobs when nobody needs them.
 
 use super::record::RefRecord;
+use super::usage::sweep_urls;
 use super::{ImageId, Store, TempDir, digests, list, load};
 use crate::image::digest::Digest;
 use crate::image::error::ImageError;
@@ -52,7 +53,9 @@ impl Removal<'_> {
 
     /// Removes what [`Store::unused`] has found under this lock.
     pub fn unused(&self, unused: Vec<Unused>) -> Result<Removed, ImageError> {
-        put_all_away(&self.store.temp()?, unused)
+        let removed = put_all_away(&self.store.temp()?, unused)?;
+        sweep_urls(self.store)?;
+        Ok(removed)
     }
 }
 
@@ -73,6 +76,7 @@ impl Store {
             }
         }
         put_away(&dir, &temp, "image")?;
+        sweep_urls(self)?;
         let Some(image) = image else { return Ok(Removed::default()) };
         let layers = image.layers.into_iter().map(|layer| layer.digest).collect();
         put_all_away(&temp, self.without_need(layers, image.blobs, used)?)

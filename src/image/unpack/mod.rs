@@ -14,6 +14,6 @@ mod worker;
 pub(crate) use decompress::Decompress;
 pub(crate) use disk::{Fate, fate};
 pub use finish::finish;
-pub use parent::{Progress, SUBCOMMAND, Source, unpack};
+pub use parent::{Progress, SUBCOMMAND, Source, unpack, unpack_until};
 pub use wire::{Kind, Report};
 pub use worker::main as worker_main;

@@ -3,15 +3,21 @@
 use super::wire::{Event, Job, Kind, MAX_FDS, Report, VERSION, receive, send};
 use crate::image::digest::Algo;
 use crate::image::error::ImageError;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+/// How often it is looked whether somebody said stop.
+const LOOK: Duration = Duration::from_millis(100);
 /// Name of the manifest that the worker takes out of an ACI.
 pub(super) const MANIFEST: &[u8] = b"manifest";
 /// The hidden subcommand that is the worker.
@@ -43,6 +49,17 @@ pub fn unpack(
     lowers: &[PathBuf],
     progress: Progress<'_>,
 ) -> Result<Report, ImageError> {
+    unpack_until(&AtomicBool::new(false), source, target, lowers, progress)
+}
+
+/// The same, and ends the worker when `stop` is set: what it made so far is the caller's to remove.
+pub fn unpack_until(
+    stop: &AtomicBool,
+    source: &Source<'_>,
+    target: &Path,
+    lowers: &[PathBuf],
+    progress: Progress<'_>,
+) -> Result<Report, ImageError> {
     let target_fd = File::open(target).map_err(|e| ImageError::io("open", target, e))?;
     let start = |e: io::Error| ImageError::Worker { subject: source.name.to_owned(), source: e };
     let (ours, theirs) =
@@ -65,7 +82,7 @@ pub fn unpack(
         blob_size: source.size,
         lowers: lowers.len(),
     };
-    match worker.run(&job, source.file, &target_fd, lowers, progress) {
+    match worker.run(stop, &job, source.file, &target_fd, lowers, progress) {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(problem)) => Err(ImageError::bad(source.name, problem)),
         Err(error) => Err(start(error)),
@@ -88,6 +105,7 @@ impl Drop for Worker {
 impl Worker {
     fn run(
         &mut self,
+        stop: &AtomicBool,
         job: &Job,
         input: &File,
         target: &File,
@@ -107,6 +125,7 @@ impl Worker {
             return Err(self.died().unwrap_or(error));
         }
         loop {
+            self.wait(stop)?;
             match receive::<Event>(self.socket.as_fd())? {
                 Some((Event::Isolated, _)) => {
                     self.map_ids()?;
@@ -119,6 +138,22 @@ impl Worker {
                     let silent = || io::Error::other("the unpack worker ended without a word");
                     return Err(self.died().unwrap_or_else(silent));
                 }
+            }
+        }
+    }
+
+    /// Waits until the worker says something.
+    fn wait(&self, stop: &AtomicBool) -> io::Result<()> {
+        let look = rustix::time::Timespec::try_from(LOOK).ok();
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("somebody said stop"));
+            }
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            match poll(&mut fds, look.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
