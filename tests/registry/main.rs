@@ -9,7 +9,9 @@ mod hostile;
 #[allow(dead_code)]
 #[path = "../image/kit.rs"]
 mod kit;
+mod ns;
 mod patience;
 mod server;
 mod setup;
+mod telling;
 mod web;

@@ -123,10 +123,14 @@ impl Image {
                 char::from(32 + u8::try_from((noise >> 33) % 94).unwrap())
             })
             .collect();
-        let tars = [
+        Self::of(&[
             Tar::default().dir("./", 0o755, 0).file("./large", &random).end(),
             Tar::default().dir("./", 0o755, 0).file("./small", "small").end(),
-        ];
+        ])
+    }
+
+    /// An image of these layers.
+    pub fn of(tars: &[Vec<u8>]) -> Self {
         let diffs: Vec<String> = tars.iter().map(|t| Digest::of(Algo::Sha256, t).oci()).collect();
         let layers: Vec<Vec<u8>> = tars.iter().map(|tar| gzip(tar)).collect();
         let config = json!({"os": "linux", "architecture": "amd64", "config": {"Cmd": ["/x"]},

@@ -76,3 +76,29 @@ fn without_leave_nothing_goes_unencrypted() {
     assert!(done.stderr.contains("not encrypted"), "{}", done.stderr);
     assert_eq!(server.asked().len(), 0);
 }
+
+#[test]
+fn what_is_known_of_an_address_goes_with_its_image() {
+    let archive = aci().file("rootfs/x", "x").end();
+    let server = Server::start(move |asked| good(asked, &archive, 3600));
+    let (client, url) = client(&server);
+    let urls = client.host.store().join("urls");
+    let known = || std::fs::read_dir(&urls).unwrap().count();
+    let id = client.rocket(&["fetch", &url]).ok().stdout;
+    let listed = client.rocket(&["image", "list", "--format=json"]).ok().stdout;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["evidence"]["kind"], "web", "{listed}");
+    assert_eq!(known(), 1);
+    // One whose image is still here stays.
+    client.rocket(&["image", "gc"]).ok();
+    assert_eq!(known(), 1);
+    let record = std::fs::read_dir(&urls).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read(&record).unwrap();
+    client.rocket(&["image", "rm", id.trim()]).ok();
+    assert_eq!(known(), 0);
+    // What an older rocket left is found by gc.
+    std::fs::write(&record, text).unwrap();
+    client.rocket(&["image", "gc"]).ok();
+    assert_eq!(known(), 0);
+    assert_eq!(client.rocket(&["fetch", &url]).ok().stdout, id);
+}

@@ -1,15 +1,18 @@
 //! In the namespace bed.
 
 mod apps;
+mod audit;
 mod commands;
 mod confined;
 mod credentials;
 mod failed;
 mod foreground;
 mod handlers;
+mod images;
 mod leaks;
 mod life;
 mod manifests;
+mod servers;
 mod syscalls;
 mod systemd;
 mod terminal;
