@@ -17,9 +17,10 @@ pub const IMAGE: &str = "example.com/small:1.0";
 const TAG: &str = "bench";
 
 const BIG_FILES: usize = 20_000;
-const BIG_LAYERS: usize = 3;
+/// Of a quick run.
+const FEW_FILES: usize = 8_000;
 /// Part of the cache's name: another recipe, another cache.
-const BIG_RECIPE: &str = "large-2";
+const BIG_RECIPE: &str = "large-3";
 
 /// A busybox root file system that `true` and `sleep` can run in, whoever runs them.
 pub fn small_root() -> Result<()> {
@@ -75,9 +76,10 @@ pub struct Large {
     pub size: String,
 }
 
-/// Makes the large image, once: with gzip layers, as registries hand them out, or plain ones.
-pub fn large(setting: &Setting, plain: bool) -> Result<Large> {
-    let cache = setting.work.join("cache").join(BIG_RECIPE);
+/// Makes the large image, once: of so many layers, with gzip, as registries hand them out, or plain.
+pub fn large(setting: &Setting, count: usize, plain: bool) -> Result<Large> {
+    let files = if setting.quick { FEW_FILES } else { BIG_FILES };
+    let cache = setting.work.join("cache").join(format!("{BIG_RECIPE}-{files}-{count}"));
     let gzip = cache.join("gzip");
     if !cache.join("done").exists() {
         fs::remove_dir_all(&cache).or_else(|e| match e.kind() {
@@ -87,28 +89,29 @@ pub fn large(setting: &Setting, plain: bool) -> Result<Large> {
         fs::create_dir_all(&cache)?;
         eprintln!("bench: making a large image (once)");
         let tree = cache.join("tree");
-        let bytes = large_tree(&tree)?;
-        fs::write(cache.join("size"), format!("{} MB, {BIG_FILES} files", bytes / 1_000_000))?;
+        let bytes = large_tree(&tree, files, count)?;
+        fs::write(cache.join("size"), format!("{} MB, {files} files", bytes / 1_000_000))?;
         let (tree, image) = (text(&tree)?, format!("{}:{TAG}", text(&gzip)?));
         run(&["umoci", "init", "--layout", text(&gzip)?])?;
         run(&["umoci", "new", "--image", &image])?;
-        for layer in 0..BIG_LAYERS {
+        for layer in 0..count {
             add_layer(&format!("{tree}/{layer}"), &image)?;
         }
         run(&["umoci", "gc", "--layout", text(&gzip)?])?;
         fs::remove_dir_all(tree)?;
-        plain_copy(&gzip, &cache.join("plain"))?;
-        for kind in ["gzip", "plain"] {
-            let archive = cache.join(format!("{kind}.tar"));
-            run(&["tar", "-C", text(&cache.join(kind))?, "-cf", text(&archive)?, "."])?;
-        }
         File::create(cache.join("done"))?;
     }
-    let dir = if plain { cache.join("plain") } else { gzip };
+    let dir = if plain { cache.join("plain") } else { gzip.clone() };
+    let archive = dir.with_extension("tar");
+    if !archive.exists() {
+        if plain {
+            plain_copy(&gzip, &dir)?;
+        }
+        run(&["tar", "-C", text(&dir)?, "-cf", text(&archive)?, "."])?;
+    }
     let manifest = manifest(&dir)?.0;
     let layers = manifest["layers"].as_array().context("a manifest without layers")?;
     let layers = layers.iter().map(|layer| Ok(text(&blob(&dir, layer)?)?.to_owned()));
-    let archive = dir.with_extension("tar");
     Ok(Large {
         layout: format!("oci:{}:{TAG}", text(&dir)?),
         archive: text(&archive)?.to_owned(),
@@ -133,12 +136,12 @@ fn add_layer_script(dir: &str, image: &str) -> String {
 
 /// Writes the tree of the large image: a few large files, many small ones, half of the bytes
 /// compressible, and always the same.
-fn large_tree(tree: &Path) -> Result<u64> {
+fn large_tree(tree: &Path, files: usize, layers: usize) -> Result<u64> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut written = 0;
     let mut block = vec![0; 64 * 1024];
-    for index in 0..BIG_FILES {
-        let dir = tree.join((index % BIG_LAYERS).to_string());
+    for index in 0..files {
+        let dir = tree.join((index % layers).to_string());
         let dir = dir.join(format!("usr/share/part{:02}/{:03}", index / 1800, index / 30));
         fs::create_dir_all(&dir)?;
         // Mostly small, as in any distribution; every 500th is some MB.

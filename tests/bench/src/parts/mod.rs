@@ -25,7 +25,11 @@ pub struct Part {
 
 /// All of them. The one that makes most files comes first, before others delete any: see there.
 pub const PARTS: &[Part] = &[
-    Part { name: "fetch", about: "a large OCI image into the store", run: fetch::run_fetch },
+    Part {
+        name: "fetch",
+        about: "a large OCI image into the store, again, and audited",
+        run: fetch::run_fetch,
+    },
     Part {
         name: "start",
         about: "`true` in a pod of its own, from start to exit",
