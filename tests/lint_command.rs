@@ -129,3 +129,27 @@ fn one_word_that_is_wrong_hides_nothing_of_the_others_and_a_file_never_clashes_w
     assert!(done.stderr.contains("no-such-pod"), "{done}");
     assert!(!done.stdout.contains("only one of them"), "{done}");
 }
+
+#[test]
+fn a_file_name_with_control_characters_stays_on_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = file(&dir, "odd\n\u{1b}[2J.toml", "x = 1\n");
+    let done = lint(&dir, &[&odd]);
+    assert_eq!(done.code(), 1, "{done}");
+    assert!(!done.stdout.contains('\u{1b}'), "{done}");
+    assert!(done.stdout.lines().all(|line| line.contains(".toml:")), "{done}");
+    // Programs get the name as it is.
+    let done = lint(&dir, &["--format=json", &odd]);
+    let list: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(list[0]["file"], odd.as_str());
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_said_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{GOOD}[credentials]\nkey = {{ load = \"hunter 2\" }}\n");
+    let done = lint(&dir, &[&file(&dir, "secret.toml", &text)]);
+    assert_eq!(done.code(), 1, "{done}");
+    assert!(done.stdout.contains("secret.toml:5:16: error: "), "{done}");
+    assert!(!done.stdout.contains("hunter"), "{done}");
+}

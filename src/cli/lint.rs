@@ -194,7 +194,7 @@ fn print(found: &[Finding], format: Format) {
                 let hint = d.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
                 output::data(&format!(
                     "{}:{}:{}: {}: {}{hint}",
-                    d.file.display(),
+                    d.shown_file(),
                     d.line,
                     d.column,
                     severity.word(),

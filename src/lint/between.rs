@@ -12,6 +12,7 @@ use std::path::Path;
 pub fn check(pods: &[Pod], known: &[String]) -> Vec<Finding> {
     let mut found = missing(pods, known);
     found.extend(circles(pods));
+    found.extend(too_early(pods));
     found.extend(clashes(pods));
     found
 }
@@ -87,6 +88,49 @@ fn circles(pods: &[Pod]) -> Vec<Finding> {
         let mut finding = pod.warn("dependency-circle", "unit.after", text, None);
         finding.severity = Severity::Error;
         found.push(finding);
+    }
+    found
+}
+
+/// What comes before every service of systemd's default dependencies (bootup(7)), and so before
+/// every pod.
+const EARLY: [&str; 18] = [
+    "basic.target",
+    "sysinit.target",
+    "sockets.target",
+    "paths.target",
+    "slices.target",
+    "local-fs.target",
+    "local-fs-pre.target",
+    "swap.target",
+    "cryptsetup.target",
+    "cryptsetup-pre.target",
+    "veritysetup.target",
+    "systemd-journald.service",
+    "systemd-journald.socket",
+    "systemd-modules-load.service",
+    "systemd-sysctl.service",
+    "systemd-tmpfiles-setup.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+];
+
+/// Pods that want to be before what they are after: a circle at boot.
+fn too_early(pods: &[Pod]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for pod in pods {
+        for (index, unit) in pod.loaded.pod.unit.before.iter().enumerate() {
+            if EARLY.contains(&unit.as_str()) {
+                let text = format!(
+                    "a pod starts after {unit}: before it is a circle, and at boot systemd leaves \
+                     one of these starts out"
+                );
+                let path = format!("unit.before.{index}");
+                let mut finding = pod.warn("dependency-circle", &path, text, None);
+                finding.severity = Severity::Error;
+                found.push(finding);
+            }
+        }
     }
     found
 }

@@ -110,8 +110,12 @@ fn of_images(pod: &Pod, images: &BTreeMap<String, Image>, found: &mut Vec<Findin
         let image = &app.image;
         found.extend(match images.get(image) {
             Some(Image::Missing) => {
-                let hint = format!("rocket fetch {image}");
                 let text = format!("{image} is not in the store: the pod does not start");
+                // A file is read by fetch, and its image is in the store by the name in it.
+                let hint = match is_file(image) {
+                    true => format!("rocket fetch {image}, and name the image that it prints"),
+                    false => format!("rocket fetch {image}"),
+                };
                 Some(pod.warn("image-missing", &path, text, Some(&hint)))
             }
             Some(Image::Unsigned) => {
@@ -126,6 +130,13 @@ fn of_images(pod: &Pod, images: &BTreeMap<String, Image>, found: &mut Vec<Findin
             Some(Image::Vouched | Image::Unknown) | None => None,
         });
     }
+}
+
+/// Whether the reference is a file or directory of this host.
+fn is_file(image: &str) -> bool {
+    ["/", "./", "../", "oci:", "oci-archive:", "docker-archive:"]
+        .iter()
+        .any(|start| image.starts_with(start))
 }
 
 /// Values that do not go together: one of them does nothing.

@@ -144,6 +144,25 @@ fn pods_that_wait_for_each_other_or_for_nobody() {
 }
 
 #[test]
+fn a_pod_before_what_every_service_is_after_is_a_circle() {
+    let text = format!(
+        "network = \"none\"\n{APP}[unit]\nbefore = [\"shutdown.target\", \"sysinit.target\"]\n"
+    );
+    let found = found(&[("a", &text)], &[], &Host::default());
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("a.toml:5:30 error dependency-circle"), "{found:#?}");
+}
+
+#[test]
+fn a_file_is_fetched_and_then_named_by_what_is_in_it() {
+    let files = Files::new(&[("a", "network = \"none\"\n[app.a]\nimage = \"/srv/app.aci\"\n")]);
+    let images = [("/srv/app.aci".to_owned(), Image::Missing)].into();
+    let found = check(&files.pods(), &files.names, &images, &Host::default());
+    let hint = found[0].diagnostic.hint.as_deref();
+    assert_eq!(hint, Some("rocket fetch /srv/app.aci, and name the image that it prints"));
+}
+
+#[test]
 fn ports_that_two_pods_want() {
     let pod =
         |port: &str| format!("network = \"host\"\n{APP}[port.web]\napp = \"a\"\nport = {port}\n");

@@ -187,9 +187,30 @@ impl NameLock {
     }
 }
 
+/// The host name of a pod that says none. The kernel takes 64 bytes, a label of a domain has 63, and
+/// a template's name with its instance's may have twice that.
+pub(crate) fn host_name_of(name: &str) -> String {
+    let name = name.replace('@', "-");
+    name.get(..63).unwrap_or(&name).trim_end_matches('-').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_names_are_as_long_as_the_kernel_takes() {
+        let long = "a".repeat(62);
+        let table = [
+            ("web", "web".to_owned()),
+            ("web@1", "web-1".to_owned()),
+            (&format!("{long}@1"), long.clone()),
+            (&format!("{long}b@1"), format!("{long}b")),
+        ];
+        for (name, expected) in table {
+            assert_eq!(host_name_of(name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn names_have_one_form() {

@@ -236,7 +236,7 @@ pub fn build(input: &Input<'_>) -> Result<Output, PlanError> {
     let mut sources = Vec::new();
     let mut dirs = Vec::new();
     // An instance of a template has an @ in its name, and a host name has none.
-    let hostname = pod.hostname.clone().or_else(|| input.name.map(|name| name.replace('@', "-")));
+    let hostname = pod.hostname.clone().or_else(|| input.name.map(super::name::host_name_of));
     // uts(7): 64 bytes; a UUID with the prefix has 43.
     let hostname = hostname.unwrap_or_else(|| format!("rocket-{}", input.uuid));
     let etc = etc::files(input, &hostname);

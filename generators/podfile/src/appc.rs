@@ -202,7 +202,12 @@ impl Translator {
             put(&mut app, "image", image);
         }
         for (name, value) in self.pairs(of, "annotations") {
-            if name.starts_with("rocket/") {
+            if name == "rocket/credentials" {
+                let message = "the manifest has the names of the credentials, and not where they come \
+                               from";
+                let hint = "write a pod file in TOML, with [credentials]; or leave this out";
+                self.say(value.pos, message, Some(hint));
+            } else if name.starts_with("rocket/") {
                 let message = format!("{name:?} cannot be asked for in a pod manifest");
                 self.say(value.pos, message, Some("write a pod file in TOML"));
             }

@@ -21,7 +21,15 @@ pub struct Diagnostic {
 impl fmt::Display for Diagnostic {
     /// `file:line:column: message`, without the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file.display(), self.line, self.column, self.message)
+        write!(f, "{}:{}:{}: {}", self.shown_file(), self.line, self.column, self.message)
+    }
+}
+
+impl Diagnostic {
+    /// The file as people see it: a control character in its name would end the line, or worse.
+    pub fn shown_file(&self) -> String {
+        let name = self.file.to_string_lossy();
+        name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
     }
 }
 

@@ -136,3 +136,18 @@ fn manifests_lie_beside_pod_files_and_take_drop_ins() {
     let error = load(&dirs, "web").unwrap_err().to_string();
     assert!(error.contains("a drop-in is TOML"), "{error}");
 }
+
+#[test]
+fn credentials_of_a_record_are_refused_with_the_reason() {
+    let text = WHOLE.replacen(
+        r#""name": "web",
+"#,
+        r#""name": "web", "annotations": [{"name": "rocket/credentials", "value": "key"}],
+"#,
+        1,
+    );
+    let found = parse(Path::new("web.json"), &text).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].message.contains("not where they come from"), "{found:#?}");
+    assert!(found[0].hint.as_deref().is_some_and(|hint| hint.contains("[credentials]")));
+}

@@ -2,6 +2,7 @@
 
 mod deploy;
 mod interpolate;
+mod outside;
 mod service;
 
 use super::container::{self, begins_empty};

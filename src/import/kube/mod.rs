@@ -1,6 +1,7 @@
 //! Objects of Kubernetes: a pod file for each Pod and each template of one.
 
 mod app;
+mod beside;
 mod pod;
 
 use super::sheet::Sheet;

@@ -4,6 +4,8 @@
 mod properties;
 #[path = "steady.rs"]
 mod steady;
+#[path = "times.rs"]
+mod times;
 mod verbs {
     verbs!("ns");
 }

@@ -190,9 +190,12 @@ fn microseconds(text: &str) -> Option<u64> {
         return None;
     }
     let mut fraction = 0;
-    for digit in decimals.bytes().chain(*b"000000").take(6) {
+    let mut digits = decimals.bytes().chain(*b"0000000");
+    for digit in digits.by_ref().take(6) {
         fraction = fraction * 10 + u64::from(digit - b'0');
     }
+    // systemd rounds, and 59.9999999 is a second too many.
+    fraction += u64::from(digits.next().is_some_and(|digit| digit >= b'5'));
     whole(seconds)?.checked_mul(1_000_000)?.checked_add(fraction)
 }
 
@@ -265,6 +268,8 @@ mod tests {
         "*-*~1..3",
         "*:*:0/10",
         "*:*:0/0.5",
+        "*:*:0/0.0000005",
+        "*:*:59.9999994",
         "*:*:1.5..3.5",
         "*:*:1..5/0.5",
         "*:*:5/54",
@@ -315,6 +320,8 @@ mod tests {
         "*:*:1.",
         "*:*:0/0.0000001",
         "*:*:59.9999999999:1",
+        "*:*:59.9999999",
+        "*:*:0/0.0000004",
         "03:00:60",
         "23/1:00",
         "*-12/1-1",
