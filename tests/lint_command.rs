@@ -153,3 +153,14 @@ fn a_secret_in_the_wrong_place_is_not_said_again() {
     assert!(done.stdout.contains("secret.toml:5:16: error: "), "{done}");
     assert!(!done.stdout.contains("hunter"), "{done}");
 }
+
+#[test]
+fn a_large_file_full_of_mistakes_is_told_as_quickly_as_a_small_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys: String = (0..60_000).map(|n| format!("imagee{n} = 1\n")).collect();
+    for text in [keys, "[".repeat(1_000_000), "= \n".repeat(250_000), "a = [".repeat(200_000)] {
+        let done = lint(&dir, &[&file(&dir, "large.toml", &text)]);
+        assert_eq!(done.code(), 1, "{}", done.stderr);
+        assert!(done.stdout.lines().count() <= 100);
+    }
+}

@@ -255,19 +255,28 @@ impl Merge {
     }
 
     fn finish_with_places(self, name: Option<String>) -> Result<(Loaded, Places), LoadError> {
+        // Of a file that is wrong nobody asks for places, and there may be very many.
+        let pod = self.read()?;
         let (tree, _) = merged_tree(&self.sources, self.paths.len(), self.instance.as_deref());
         let places = tree.map(|tree| Places::new(&tree, &self.sources)).unwrap_or_default();
-        Ok((self.finish(name)?, places))
+        Ok((self.loaded(name, pod), places))
     }
 
     fn finish(self, name: Option<String>) -> Result<Loaded, LoadError> {
+        let pod = self.read()?;
+        Ok(self.loaded(name, pod))
+    }
+
+    fn read(&self) -> Result<PodFile, LoadError> {
         match merged(&self.sources, self.paths.len(), self.instance.as_deref()) {
-            (Some(pod), problems) if problems.is_empty() => {
-                let digest = hex(&self.digest.finalize());
-                Ok(Loaded { name, pod, digest, sources: self.paths })
-            }
+            (Some(pod), problems) if problems.is_empty() => Ok(pod),
             (_, problems) => Err(LoadError::Invalid(self.sources.diagnostics(problems))),
         }
+    }
+
+    fn loaded(self, name: Option<String>, pod: PodFile) -> Loaded {
+        let digest = hex(&self.digest.finalize());
+        Loaded { name, pod, digest, sources: self.paths }
     }
 }
 
