@@ -390,7 +390,7 @@ mod ns {
                 "daemon-reload: {before:?} without, {with:?} with 1000 pods; generator {alone:?}"
             );
             // A loaded machine is slow; what must not happen is anything that is not linear.
-            assert!(alone < Duration::from_secs(2), "{alone:?}");
+            assert!(alone < Duration::from_secs(20), "{alone:?}");
         }
 
         #[test]
