@@ -17,6 +17,7 @@ pub mod store;
 pub mod time;
 pub mod transport;
 pub mod tree;
+pub mod trust;
 pub mod unpack;
 pub mod view;
 

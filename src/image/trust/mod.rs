@@ -1,0 +1,18 @@
+//! Trust: who may vouch for which images, and what follows from it.
+//!
+//! `key` reads key files, `ring` says which keys count for a name, `policy` what a name requires, and
+//! `decide` puts them together: one pure function that `fetch`, `prepare` and `trust why` share, so that
+//! what is explained is what is done. Nothing here fetches, stores or asks people.
+
+pub mod armor;
+pub mod decide;
+pub mod key;
+pub mod policy;
+pub mod ring;
+pub mod scope;
+
+pub use decide::{Finding, Ground, Refusal, Verdict, decide};
+pub use key::{Key, KeyError, Kind};
+pub use policy::{Policy, Rule, Unsigned};
+pub use ring::{Entry, Ring};
+pub use scope::Scope;
