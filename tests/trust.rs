@@ -283,3 +283,62 @@ fn the_administrator_masks_what_a_vendor_ships() {
         "{said:?}"
     );
 }
+
+/// The program, with a configuration of its own.
+fn rocket(config: &Path, args: &[&str]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_rocket"))
+        .args(args)
+        .env("ROCKET_CONFIG_DIR", config)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn keys_are_added_listed_and_removed() {
+    let desk = Desk::new();
+    let (mini, pgp) = (desk.minisign_key("mine"), desk.gpg_key("Mine <m@a.test>", &[]));
+    let armored = desk.gpg(&["--armor", "--export", "m@a.test"]);
+    std::fs::write(desk.path("mine.asc"), armored).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("etc");
+    let run = |args: &[&str]| rocket(&config, args);
+    let file = |name: &str| desk.path(name).display().to_string();
+    let listed =
+        || serde_json::from_str::<serde_json::Value>(&run(&["trust", "list", "--format=json"]).1);
+    assert_eq!(listed().unwrap(), serde_json::json!([]));
+    // Nothing is trusted by half an answer.
+    for (args, words) in [
+        (&["trust", "add", &file("mine.pub")][..], "--prefix"),
+        (&["trust", "add", &file("mine.pub"), "--prefix", "Not/A"], "no prefix"),
+        (&["trust", "add", &file("mine.key"), "--root"], "secret key"),
+        (&["trust", "add", &file("missing"), "--root"], "cannot read"),
+        (&["trust", "add", &file("image"), "--root"], "no public key"),
+        (&["trust", "add", &file("mine.asc"), "--root", "--fingerprint", "0123"], "another key"),
+    ] {
+        let (ok, out, err) = run(args);
+        assert!(!ok && out.is_empty() && err.contains(words), "{args:?}: {err}");
+        assert!(!config.exists());
+    }
+    let (ok, out, err) = run(&["trust", "add", &file("mine.pub"), "--prefix", "example.com/etc"]);
+    assert!(ok && out.trim() == mini.fingerprint && err.contains("example.com/etc"), "{err}");
+    let args = ["trust", "add", &file("mine.asc"), "--root", "--fingerprint", &pgp.fingerprint];
+    assert!(run(&args).0);
+    assert!(run(&args).2.contains("already"));
+    let all = listed().unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    assert_eq!((&all[0]["kind"], &all[0]["prefix"]), (&"openpgp".into(), &serde_json::Value::Null));
+    let (_, table, _) = run(&["trust", "list", "example.com/etcd"]);
+    assert!(table.contains(&pgp.fingerprint) && !table.contains(&mini.fingerprint), "{table}");
+    let (ring, problems) = Ring::load(&[config.join("trustedkeys")]);
+    assert!(problems.is_empty());
+    assert_eq!(
+        ring.entries().iter().map(|e| e.key.clone()).collect::<Vec<_>>(),
+        [pgp.clone(), mini]
+    );
+    assert!(!run(&["trust", "rm", "0123"]).0);
+    assert!(!run(&["trust", "rm", &pgp.fingerprint, "--prefix", "example.com"]).0);
+    assert!(run(&["trust", "rm", &pgp.fingerprint]).0);
+    assert_eq!(listed().unwrap().as_array().unwrap().len(), 1);
+}

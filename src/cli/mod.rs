@@ -26,6 +26,7 @@ pub mod run;
 pub mod stop;
 pub mod target;
 pub mod top;
+pub mod trust;
 pub mod volume;
 pub mod wait;
 pub mod world;
@@ -106,6 +107,8 @@ pub enum Command {
     Image(image::ImageArgs),
     /// List, remove and export volumes that are kept.
     Volume(volume::VolumeArgs),
+    /// Say whose signatures this host believes, and for which names.
+    Trust(trust::TrustArgs),
 }
 
 const SIGCHLD: i32 = 17;
@@ -176,6 +179,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Fetch(args) => fetch::run(&paths, &config, args),
         Command::Image(args) => image::run(&paths, &config, args),
         Command::Volume(args) => volume::run(&paths, args),
+        Command::Trust(args) => trust::run(args),
     }
 }
 

@@ -40,6 +40,11 @@ pub fn config() -> Vec<PathBuf> {
     }
 }
 
+/// The directories of trusted keys, the most important last.
+pub fn trusted_keys() -> Vec<PathBuf> {
+    config().into_iter().map(|dir| dir.join("trustedkeys")).collect()
+}
+
 /// The directories of one state root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {

@@ -1,0 +1,236 @@
+//! `rocket trust …`: whose signatures this host believes, and for which names.
+
+use crate::cli::error::Failure;
+use crate::cli::output::{self, Format};
+use crate::config::paths;
+use crate::files::{self, Durability};
+use crate::image::digest::{Algo, Digest};
+use crate::image::trust::key::MAX_KEY;
+use crate::image::trust::ring::{self, Entry};
+use crate::image::trust::{Key, Ring, Scope};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `rocket trust`.
+#[derive(Debug, clap::Args)]
+pub struct TrustArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TrustCommand,
+}
+
+/// The verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum TrustCommand {
+    /// Trust a key for the images below a prefix, or for all.
+    Add(AddArgs),
+    /// List the keys that this host trusts, and for which names.
+    List {
+        /// Only those that count for this name.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Trust a key no longer; one that a vendor ships is masked.
+    Rm {
+        /// Fingerprints, whole.
+        #[arg(required = true, value_name = "FINGERPRINT")]
+        fingerprints: Vec<String>,
+        /// Only for the names below this prefix, not wherever the key counts.
+        #[arg(long, value_name = "PREFIX")]
+        prefix: Option<String>,
+    },
+}
+
+/// Arguments of `rocket trust add`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("scope").required(true).args(["prefix", "root"])))]
+pub struct AddArgs {
+    /// A public key of minisign, OpenPGP (armored or not) or cosign; - is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// For the name PREFIX and those below it: example.com/etc is not for example.com/etcd.
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// For every name.
+    #[arg(long)]
+    root: bool,
+    /// Only if this is its fingerprint.
+    #[arg(long, value_name = "FINGERPRINT")]
+    fingerprint: Option<String>,
+}
+
+/// Runs it.
+pub fn run(args: TrustArgs) -> Result<ExitCode, Failure> {
+    let dirs = paths::trusted_keys();
+    match args.command {
+        TrustCommand::Add(args) => add(&dirs, &args)?,
+        TrustCommand::List { name, format } => list(&load(&dirs), name.as_deref(), format),
+        TrustCommand::Rm { fingerprints, prefix } => {
+            let scope = prefix.as_deref().map(scope).transpose()?;
+            for fingerprint in fingerprints {
+                remove(&dirs, &fingerprint, scope.as_ref())?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The keys of this host; what is broken is told, and counts for nothing.
+fn load(dirs: &[PathBuf]) -> Ring {
+    let (ring, problems) = Ring::load(dirs);
+    for problem in problems {
+        output::note(&format!("rocket: {:#}", anyhow::Error::new(problem)));
+    }
+    ring
+}
+
+fn scope(prefix: &str) -> Result<Scope, Failure> {
+    Scope::prefix(prefix).map_err(|e| {
+        Failure::new(anyhow::Error::new(e).context("this is no prefix of image names"))
+    })
+}
+
+fn add(dirs: &[PathBuf], args: &AddArgs) -> Result<(), Failure> {
+    let scope = match &args.prefix {
+        Some(prefix) => scope(prefix)?,
+        None => Scope::Root,
+    };
+    let shown = args.file.display();
+    let bytes = read(&args.file)
+        .map_err(|e| Failure::new(anyhow::Error::new(e).context(format!("cannot read {shown}"))))?;
+    let key = Key::parse(&bytes)
+        .map_err(|e| Failure::new(anyhow::Error::new(e).context(format!("cannot use {shown}"))))?;
+    if let Some(wanted) = args.fingerprint.as_ref().filter(|wanted| !key.is_called(wanted)) {
+        let text = format!(
+            "{shown} holds another key: its fingerprint is {}, not {wanted}",
+            key.fingerprint
+        );
+        return Err(Failure::message(text).hint("nothing was added"));
+    }
+    let known = load(dirs);
+    let same = |e: &&Entry| e.key.fingerprint == key.fingerprint && e.scope == scope;
+    if let Some(entry) = known.entries().iter().find(same) {
+        output::note(&format!("trusted already: {}", entry.path.display()));
+        output::data(&key.fingerprint);
+        return Ok(());
+    }
+    let path = place(local(dirs)?, &scope).join(file_name(&key));
+    write(&path, &key.data)?;
+    output::note(&format!("trusted for {scope}: {} key {}", key.kind, key.fingerprint));
+    output::data(&key.fingerprint);
+    Ok(())
+}
+
+/// Where the administrator's keys for these names are.
+fn place(dir: &Path, scope: &Scope) -> PathBuf {
+    match scope {
+        Scope::Root => dir.join("root.d"),
+        Scope::Prefix(prefix) => dir.join("prefix.d").join(ring::directory_name(prefix.as_str())),
+    }
+}
+
+/// A name of its own for each key: fingerprints of minisign have slashes, and its numbers are chosen freely.
+fn file_name(key: &Key) -> String {
+    let digest = Digest::of(Algo::Sha256, key.fingerprint.as_bytes());
+    format!("{}-{}", key.kind, digest.hex().get(..16).unwrap_or_default())
+}
+
+fn local(dirs: &[PathBuf]) -> Result<&Path, Failure> {
+    let last = dirs.last().map(PathBuf::as_path);
+    last.ok_or_else(|| Failure::message("there is no directory for trusted keys"))
+}
+
+/// Whom this host trusts is no secret: whoever may read configuration may read it.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| {
+        Failure::new(anyhow::Error::new(e).context(format!("cannot write {}", path.display())))
+    };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    files::write(path, bytes, Durability::Durable).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(failed)
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX_KEY + 1).read_to_end(&mut bytes)?;
+    } else {
+        std::fs::File::open(path)?.take(MAX_KEY + 1).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() as u64 > MAX_KEY {
+        return Err(std::io::Error::other("it is larger than any key"));
+    }
+    Ok(bytes)
+}
+
+fn list(ring: &Ring, name: Option<&str>, format: Format) {
+    let entries = match name {
+        Some(name) => ring.for_name(name),
+        None => ring.entries().iter().collect(),
+    };
+    match format {
+        Format::Json => {
+            let objects = entries.iter().map(|entry| {
+                let prefix = match &entry.scope {
+                    Scope::Root => serde_json::Value::Null,
+                    Scope::Prefix(prefix) => prefix.as_str().into(),
+                };
+                serde_json::json!({
+                    "kind": entry.key.kind,
+                    "fingerprint": entry.key.fingerprint,
+                    "prefix": prefix,
+                    "path": entry.path,
+                })
+            });
+            output::json(&objects.collect::<Vec<_>>().into());
+        }
+        Format::Table => {
+            let rows = entries.iter().map(|entry| {
+                vec![
+                    entry.scope.to_string(),
+                    entry.key.kind.to_string(),
+                    entry.key.fingerprint.clone(),
+                    entry.path.display().to_string(),
+                ]
+            });
+            output::table(&["FOR", "KIND", "FINGERPRINT", "FILE"], &rows.collect::<Vec<_>>());
+        }
+    }
+}
+
+fn remove(dirs: &[PathBuf], fingerprint: &str, only: Option<&Scope>) -> Result<(), Failure> {
+    let ring = load(dirs);
+    let local = local(dirs)?;
+    let wanted =
+        |e: &&Entry| e.key.is_called(fingerprint) && only.is_none_or(|scope| e.scope == *scope);
+    let found: Vec<&Entry> = ring.entries().iter().filter(wanted).collect();
+    if found.is_empty() {
+        let text = format!("this host trusts no key {fingerprint}");
+        return Err(Failure::message(text).hint("rocket trust list shows what there is"));
+    }
+    for entry in found {
+        let name = entry.path.file_name().unwrap_or_default();
+        let ours = place(local, &entry.scope).join(name);
+        if entry.path == ours {
+            std::fs::remove_file(&ours).map_err(|e| {
+                let text = format!("cannot remove {}", ours.display());
+                Failure::new(anyhow::Error::new(e).context(text))
+            })?;
+        }
+        // What a vendor ships under that name would count again.
+        let below = dirs.iter().rev().skip(1).map(|dir| place(dir, &entry.scope).join(name));
+        if below.into_iter().any(|path| path.exists()) {
+            write(&ours, b"")?;
+            output::note(&format!("masked by {}", ours.display()));
+        }
+        output::data(&entry.path.display().to_string());
+    }
+    Ok(())
+}
