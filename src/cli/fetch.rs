@@ -1,14 +1,16 @@
 //! `rocket fetch`: bring images into the store.
 
 use crate::cli::error::Failure;
+use crate::cli::insecure::InsecureArgs;
 use crate::cli::progress::Progress;
 use crate::config::layers::Config;
 use crate::config::paths::{self, Paths};
+use crate::image::believe::Trust;
 use crate::image::error::ImageError;
 use crate::image::fetch::Fetch;
 use crate::image::local::Host;
 use crate::image::reference::{NameRef, Reference};
-use crate::image::store::Store;
+use crate::image::store::{ImageId, Store};
 use crate::image::transport::Remote;
 use rocket_sys::signal::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -39,6 +41,12 @@ pub struct FetchArgs {
     /// How to tell: text, or an object a line for each event.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Let a name mean an image that was made before the one it means now.
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Checks that are left out.
+    #[command(flatten)]
+    pub insecure: InsecureArgs,
 }
 
 /// How a fetch tells of itself.
@@ -53,6 +61,18 @@ pub enum Format {
 
 /// Runs it.
 pub fn run(paths: &Paths, config: &Config, args: FetchArgs) -> Result<ExitCode, Failure> {
+    let trust = args.insecure.trust()?;
+    bring(paths, config, &args, &trust)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fetches all that was asked for, from whom this trust believes.
+pub(super) fn bring(
+    paths: &Paths,
+    config: &Config,
+    args: &FetchArgs,
+    trust: &Trust,
+) -> Result<Vec<ImageId>, Failure> {
     if args.name.is_some() && args.references.len() > 1 {
         return Err(Failure::message("--name names one image, and several were asked for"));
     }
@@ -72,11 +92,14 @@ pub fn run(paths: &Paths, config: &Config, args: FetchArgs) -> Result<ExitCode, 
     let interrupted = Arc::new(AtomicBool::new(false));
     heed_signals(&interrupted)?;
     let mut progress = Progress::new(args.quiet, args.format);
+    let mut ids = Vec::new();
     for reference in &references {
         let mut fetch = Fetch {
             store: &store,
             remote: &remote,
             host: &host,
+            trust,
+            allow_downgrade: args.allow_downgrade,
             name: name.clone(),
             interrupted: &interrupted,
             reporter: &mut progress,
@@ -90,8 +113,9 @@ pub fn run(paths: &Paths, config: &Config, args: FetchArgs) -> Result<ExitCode, 
         };
         progress.clear();
         progress.stored(reference, &stored);
+        ids.push(stored.id);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ids)
 }
 
 /// Sets `interrupted` at the first SIGINT or SIGTERM; the second one ends the program.

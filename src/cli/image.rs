@@ -9,12 +9,13 @@ use crate::cli::fetch::explain;
 use crate::cli::freed::{self, Freed};
 use crate::cli::output::{self, Format};
 use crate::cli::pack::{self, PackArgs};
+use crate::cli::sign;
 use crate::cli::wait::TimeArg;
 use crate::config::layers::Config;
 use crate::config::paths::Paths;
 use crate::image::Digest;
 use crate::image::reference::Reference;
-use crate::image::store::{ImageId, Store};
+use crate::image::store::{ImageId, Store, StoredImage};
 use crate::image::time;
 use crate::pod::list::{self, Info, Status};
 use crate::pod::usage;
@@ -35,6 +36,8 @@ pub struct ImageArgs {
 pub enum ImageCommand {
     /// Make an image, an ACI or an OCI one, of a directory, a tar archive or a pod.
     Pack(Box<PackArgs>),
+    /// Sign an ACI, or a statement about an OCI image, with minisign or gpg.
+    Sign(sign::SignArgs),
     /// List the images in the store.
     List {
         /// How to print.
@@ -91,6 +94,7 @@ pub enum ImageCommand {
 pub fn run(paths: &Paths, config: &Config, args: ImageArgs) -> Result<ExitCode, Failure> {
     match args.command {
         ImageCommand::Pack(args) => pack::run(paths, &args),
+        ImageCommand::Sign(args) => sign::run(&args),
         ImageCommand::List { format } => list_images(&open(paths)?, format),
         ImageCommand::Rm { references } => remove(paths, &references),
         ImageCommand::Gc { unused_for, dry_run, format } => {
@@ -161,7 +165,7 @@ fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {
             used.unwrap_or_else(|| "-".to_owned()),
             megabytes(own),
             megabytes(shared),
-            image.evidence.name().to_owned(),
+            evidence(image).to_owned(),
         ]);
     }
     match format {
@@ -176,6 +180,11 @@ fn list_images(store: &Store, format: Format) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Signed, or where it came from.
+fn evidence(image: &StoredImage) -> &'static str {
+    if image.is_signed() { "signed" } else { image.evidence.name() }
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -1,6 +1,7 @@
 //! What `run` and `prepare` take: an image on the command line, a file, or a pod file by name.
 
 use crate::cli::error::Failure;
+use crate::cli::insecure::InsecureArgs;
 use crate::cli::world::WorldArgs;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
@@ -46,6 +47,9 @@ pub struct PodInput {
     /// What happens when something cannot be enforced.
     #[command(flatten)]
     pub enforcement: EnforcementArgs,
+    /// Checks that are left out.
+    #[command(flatten)]
+    pub insecure: InsecureArgs,
 }
 
 /// What happens when a limit or an isolator cannot be enforced.
@@ -87,6 +91,7 @@ pub struct Wanted {
     extra_args: Vec<String>,
     environment: Vec<(String, String)>,
     enforcement: Enforcement,
+    insecure: InsecureArgs,
     name: Option<String>,
 }
 
@@ -103,7 +108,7 @@ impl PodInput {
 
     /// The pod without what the command line adds to it.
     fn pod(self) -> Result<Wanted, Failure> {
-        let enforcement = self.enforcement.value();
+        let (enforcement, insecure) = (self.enforcement.value(), self.insecure.clone());
         let new = |pod, digest, extra_args, name| Wanted {
             pod,
             digest,
@@ -111,6 +116,7 @@ impl PodInput {
             extra_args,
             environment: Vec::new(),
             enforcement,
+            insecure: insecure.clone(),
             name,
         };
         if let Some(name) = &self.pod {
@@ -200,6 +206,7 @@ impl Wanted {
         for_run: bool,
     ) -> Result<(Pod<Prepared>, Option<NameLock>), Failure> {
         let store = Store::open(&paths.store())?;
+        let trust = self.insecure.trust()?;
         let name = match &self.name {
             Some(name) => Some(prepare::claim(paths, name).map_err(name_failure)?),
             None => None,
@@ -214,6 +221,7 @@ impl Wanted {
             enforcement: self.enforcement,
             pool,
             for_run,
+            trust: &trust,
         };
         match prepare::prepare(paths, &store, &request) {
             Ok(pod) => Ok((pod, name)),
@@ -252,6 +260,7 @@ pub fn prepare_failure(error: PrepareError) -> Failure {
         {
             Some(format!("rocket fetch {image}"))
         }
+        PrepareError::Image { source, .. } => source.hint(),
         PrepareError::Volume { source, .. } if source.to_string().contains("symbolic link") => {
             Some("follow-symlinks = true in the volume allows that".to_owned())
         }

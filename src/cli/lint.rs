@@ -1,11 +1,15 @@
 //! `rocket lint`: what is wrong with pod files, and what is worth knowing before they run.
 
 use crate::cli::error::Failure;
+use crate::cli::insecure;
 use crate::cli::output::{self, Format};
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::ImageError;
+use crate::image::believe::Trust;
+use crate::image::local::Host;
 use crate::image::reference::Reference;
-use crate::image::store::{Evidence, Store};
+use crate::image::store::Store;
+use crate::image::trust::Ground;
 use crate::lint::schema::Kind;
 use crate::lint::{self, Finding, Image, Pod, Severity};
 use rocket_podfile::{Diagnostic, LoadError};
@@ -93,7 +97,7 @@ pub fn run(paths: &Paths, args: &LintArgs) -> Result<ExitCode, Failure> {
             Err(other) => failures.push(Failure::new(other)),
         }
     }
-    let images = images(paths, &pods, words);
+    let images = images(paths, &insecure::trust()?, &pods, words);
     let host = lint::host::look(&lint::paths(&pods));
     found.extend(lint::check(&pods, &known, &images, &host));
     print(&found, args.format);
@@ -136,8 +140,8 @@ fn error(diagnostic: Diagnostic) -> Finding {
 }
 
 /// What the store knows of the pods' images; it is only read.
-fn images(paths: &Paths, pods: &[Pod], words: &[String]) -> BTreeMap<String, Image> {
-    let dir = paths.store();
+fn images(paths: &Paths, trust: &Trust, pods: &[Pod], words: &[String]) -> BTreeMap<String, Image> {
+    let (dir, host) = (paths.store(), Host::new(paths));
     let store = match std::fs::read_dir(&dir) {
         Ok(_) => Store::open(&dir).ok(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -152,20 +156,24 @@ fn images(paths: &Paths, pods: &[Pod], words: &[String]) -> BTreeMap<String, Ima
         !template.is_some_and(|template| words.iter().any(|word| word == template))
     };
     let apps = pods.iter().filter(sampled).flat_map(|pod| &pod.loaded.pod.apps);
-    apps.map(|app| (app.image.clone(), image(store.as_ref(), &app.image))).collect()
+    apps.map(|app| (app.image.clone(), image(store.as_ref(), (trust, &host), &app.image))).collect()
 }
 
-fn image(store: Option<&Store>, text: &str) -> Image {
+fn image(store: Option<&Store>, (trust, host): (&Trust, &Host), text: &str) -> Image {
     let reference: Reference = match text.parse() {
         Ok(reference) => reference,
         Err(error) => return Image::Bad(format!("{text:?} is no reference to an image: {error}")),
     };
     let Some(store) = store else { return Image::Missing };
     match store.resolve(&reference).and_then(|id| store.image(&id)) {
-        Ok(stored) => match stored.evidence {
-            Evidence::PackedHere => Image::Vouched,
-            Evidence::LocalFile | Evidence::Registry | Evidence::Web => Image::Unsigned,
-        },
+        Ok(stored) => {
+            let local = host.local(&stored.id).unwrap_or_default();
+            match trust.judge_stored(&reference, &stored, local).verdict.outcome {
+                Ok(Ground::Unsigned) => Image::Unsigned,
+                Ok(_) => Image::Vouched,
+                Err(refusal) => Image::Refused(refusal.to_string()),
+            }
+        }
         Err(ImageError::NotFound(_)) => Image::Missing,
         Err(error) => Image::Bad(error.to_string()),
     }

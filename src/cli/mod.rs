@@ -14,6 +14,7 @@ pub mod gc;
 pub mod image;
 pub mod import;
 pub mod input;
+pub mod insecure;
 pub mod kill;
 pub mod lint;
 pub mod list;
@@ -23,11 +24,13 @@ pub mod pack;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod sign;
 pub mod stop;
 pub mod target;
 pub mod top;
 pub mod trust;
 pub mod volume;
+pub mod vouch;
 pub mod wait;
 pub mod world;
 
@@ -179,7 +182,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Fetch(args) => fetch::run(&paths, &config, args),
         Command::Image(args) => image::run(&paths, &config, args),
         Command::Volume(args) => volume::run(&paths, args),
-        Command::Trust(args) => trust::run(args),
+        Command::Trust(args) => trust::run(&paths, &config, args),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::cli::error::Failure;
 use crate::cli::output::{self, Format};
-use crate::config::paths;
+use crate::cli::vouch;
+use crate::config::layers::Config;
+use crate::config::paths::{self, Paths};
 use crate::files::{self, Durability};
 use crate::image::digest::{Algo, Digest};
 use crate::image::trust::key::MAX_KEY;
@@ -26,6 +28,10 @@ pub struct TrustArgs {
 pub enum TrustCommand {
     /// Trust a key for the images below a prefix, or for all.
     Add(AddArgs),
+    /// Take an image on this host whoever vouches for it: fetches it if it is not here.
+    Accept(vouch::AcceptArgs),
+    /// Say whether an image in the store is trusted, by which rule and by which keys.
+    Why(vouch::WhyArgs),
     /// List the keys that this host trusts, and for which names.
     List {
         /// Only those that count for this name.
@@ -65,9 +71,11 @@ pub struct AddArgs {
 }
 
 /// Runs it.
-pub fn run(args: TrustArgs) -> Result<ExitCode, Failure> {
+pub fn run(paths: &Paths, config: &Config, args: TrustArgs) -> Result<ExitCode, Failure> {
     let dirs = paths::trusted_keys();
     match args.command {
+        TrustCommand::Accept(args) => return vouch::accept(paths, config, &args),
+        TrustCommand::Why(args) => return vouch::why(paths, &args),
         TrustCommand::Add(args) => add(&dirs, &args)?,
         TrustCommand::List { name, format } => list(&load(&dirs), name.as_deref(), format),
         TrustCommand::Rm { fingerprints, prefix } => {

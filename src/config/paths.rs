@@ -77,6 +77,11 @@ impl Paths {
         self.state.join("packed")
     }
 
+    /// What root has accepted here, by image id.
+    pub fn accepted(&self) -> PathBuf {
+        self.state.join("accepted")
+    }
+
     /// The pod directories, one directory a state.
     pub fn pods(&self) -> PathBuf {
         self.state.join("pods")

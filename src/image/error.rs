@@ -45,6 +45,24 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+    /// Nobody who counts vouches for it.
+    #[error("{0}")]
+    Untrusted(Box<crate::image::believe::Untrusted>),
+    /// It is signed, and older than what the name means now.
+    #[error(
+        "{source_name} is not taken as {name}: it was made {}, and what is called {name} here was made {known}",
+        made.as_ref().map_or("at no known time".to_owned(), |made| format!("on {made}"))
+    )]
+    Older {
+        /// What was asked for.
+        source_name: String,
+        /// The name.
+        name: String,
+        /// When it was made, as it says.
+        made: Option<String>,
+        /// When what the name means now was made.
+        known: String,
+    },
     /// Somebody said stop.
     #[error("interrupted")]
     Interrupted,
@@ -88,6 +106,10 @@ impl ImageError {
         match self {
             Self::Reference(error) => Some(error.hint().to_owned()),
             Self::Remote { hint, .. } => hint.clone(),
+            Self::Untrusted(untrusted) => Some(untrusted.hint()),
+            Self::Older { .. } => {
+                Some("if that is meant: rocket fetch --allow-downgrade".to_owned())
+            }
             Self::Interrupted => {
                 Some("the store is as it was; the next fetch goes on with what came".to_owned())
             }

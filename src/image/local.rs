@@ -1,4 +1,4 @@
-//! Local evidence: what root packed on this machine is known again by a secret made here.
+//! Local evidence: what root packed or accepted on this machine is known again by a secret made here.
 //!
 //! The secret never leaves the host and the code is bound to the machine id, so a copied state
 //! directory vouches for nothing elsewhere. It is no signature: it never satisfies a policy.
@@ -7,11 +7,12 @@ use crate::config::paths::{MACHINE_ID, Paths};
 use crate::image::digest::{Algo, Hasher, hex};
 use crate::image::error::ImageError;
 use crate::image::store::{Evidence, ImageId};
+use crate::image::trust::decide::Local;
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const VERSION: u32 = 1;
 const KEY_BYTES: usize = 64;
@@ -23,10 +24,20 @@ const BLOCK: usize = 128;
 pub struct Host {
     key: PathBuf,
     packed: PathBuf,
+    accepted: PathBuf,
     machine_id: PathBuf,
 }
 
-/// `packed/ID`.
+/// What this host says of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// Root packed it here.
+    Packed,
+    /// Root takes it, whoever else does.
+    Accepted,
+}
+
+/// `packed/ID`, `accepted/ID`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Packed {
     version: u32,
@@ -37,12 +48,53 @@ struct Packed {
 impl Host {
     /// The host whose state is at `paths`.
     pub fn new(paths: &Paths) -> Self {
-        Self { key: paths.host_key(), packed: paths.packed(), machine_id: MACHINE_ID.into() }
+        Self {
+            key: paths.host_key(),
+            packed: paths.packed(),
+            accepted: paths.accepted(),
+            machine_id: MACHINE_ID.into(),
+        }
     }
 
     /// Records that root packed this image here.
     pub fn record(&self, id: &ImageId) -> Result<(), ImageError> {
-        for dir in [self.key.parent(), Some(self.packed.as_path())].into_iter().flatten() {
+        self.say(Word::Packed, id)
+    }
+
+    /// Records that root takes this image, whoever vouches for it.
+    pub fn accept(&self, id: &ImageId) -> Result<(), ImageError> {
+        self.say(Word::Accepted, id)
+    }
+
+    /// Takes that back; whether there was something to take back.
+    pub fn reject(&self, id: &ImageId) -> Result<bool, ImageError> {
+        let path = self.accepted.join(id.to_string());
+        match std::fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(ImageError::io("remove", &path, e)),
+        }
+    }
+
+    /// What this host says of an image.
+    pub fn local(&self, id: &ImageId) -> Result<Local, ImageError> {
+        Ok(Local {
+            packed_here: self.says(Word::Packed, id)?,
+            accepted: self.says(Word::Accepted, id)?,
+            waived: false,
+        })
+    }
+
+    fn dir(&self, word: Word) -> &Path {
+        match word {
+            Word::Packed => &self.packed,
+            Word::Accepted => &self.accepted,
+        }
+    }
+
+    fn say(&self, word: Word, id: &ImageId) -> Result<(), ImageError> {
+        let target = self.dir(word);
+        for dir in [self.key.parent(), Some(target)].into_iter().flatten() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.map_err(|e| ImageError::io("make the directory", dir, e))?;
         }
@@ -50,9 +102,10 @@ impl Host {
             Some(key) => key,
             None => self.make_key()?,
         };
-        let record = Packed { version: VERSION, id: id.clone(), hmac_sha512: self.code(&key, id)? };
-        let path = self.packed.join(id.to_string());
-        let temp = self.packed.join(format!(".{}", uuid::Uuid::new_v4()));
+        let record =
+            Packed { version: VERSION, id: id.clone(), hmac_sha512: self.code(&key, word, id)? };
+        let path = target.join(id.to_string());
+        let temp = target.join(format!(".{}", uuid::Uuid::new_v4()));
         let bytes = serde_json::to_vec(&record).unwrap_or_default();
         let write = |e| ImageError::io("write", &path, e);
         let mut file = File::create_new(&temp).map_err(write)?;
@@ -62,26 +115,31 @@ impl Host {
 
     /// What this host knows of an image.
     pub fn evidence(&self, id: &ImageId) -> Result<Evidence, ImageError> {
-        let path = self.packed.join(id.to_string());
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Evidence::LocalFile),
-            Err(e) => return Err(ImageError::io("read", &path, e)),
-        };
-        let Ok(record) = serde_json::from_slice::<Packed>(&bytes) else {
-            return Ok(Evidence::LocalFile);
-        };
-        let Some(key) = self.load_key()? else { return Ok(Evidence::LocalFile) };
-        let code = self.code(&key, id)?;
-        let same =
-            record.version == VERSION && record.id == *id && equal(&record.hmac_sha512, &code);
-        Ok(if same { Evidence::PackedHere } else { Evidence::LocalFile })
+        let packed = self.says(Word::Packed, id)?;
+        Ok(if packed { Evidence::PackedHere } else { Evidence::LocalFile })
     }
 
-    fn code(&self, key: &[u8], id: &ImageId) -> Result<String, ImageError> {
+    fn says(&self, word: Word, id: &ImageId) -> Result<bool, ImageError> {
+        let path = self.dir(word).join(id.to_string());
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(ImageError::io("read", &path, e)),
+        };
+        let Ok(record) = serde_json::from_slice::<Packed>(&bytes) else { return Ok(false) };
+        let Some(key) = self.load_key()? else { return Ok(false) };
+        let code = self.code(&key, word, id)?;
+        Ok(record.version == VERSION && record.id == *id && equal(&record.hmac_sha512, &code))
+    }
+
+    fn code(&self, key: &[u8], word: Word, id: &ImageId) -> Result<String, ImageError> {
         let machine = std::fs::read_to_string(&self.machine_id)
             .map_err(|e| ImageError::io("read", &self.machine_id, e))?;
-        let text = format!("rocket packed here {VERSION}\n{id}\n{}\n", machine.trim());
+        let word = match word {
+            Word::Packed => "packed here",
+            Word::Accepted => "accepted",
+        };
+        let text = format!("rocket {word} {VERSION}\n{id}\n{}\n", machine.trim());
         Ok(hex(&hmac_sha512(key, text.as_bytes())))
     }
 
@@ -170,6 +228,7 @@ mod tests {
         let host = |state: &str| Host {
             key: dir.path().join(state).join("host.key"),
             packed: dir.path().join("packed"),
+            accepted: dir.path().join("accepted"),
             machine_id: machine_id.clone(),
         };
         let id = ImageId::new(Digest::of(Algo::Sha512, b"image"));
@@ -179,6 +238,18 @@ mod tests {
         host("a").record(&id).unwrap();
         assert_eq!(host("a").evidence(&id).unwrap(), Evidence::PackedHere);
         assert_eq!(host("a").evidence(&other).unwrap(), Evidence::LocalFile);
+        // One word is not the other, not even moved to its place.
+        std::fs::create_dir_all(dir.path().join("accepted")).unwrap();
+        let name = id.to_string();
+        let (packed, accepted) = (dir.path().join("packed"), dir.path().join("accepted"));
+        std::fs::copy(packed.join(&name), accepted.join(&name)).unwrap();
+        let local =
+            |host: &Host| (host.local(&id).unwrap().packed_here, host.local(&id).unwrap().accepted);
+        assert_eq!(local(&host("a")), (true, false));
+        host("a").accept(&id).unwrap();
+        assert_eq!(local(&host("a")), (true, true));
+        assert!(host("a").reject(&id).unwrap() && !host("a").reject(&id).unwrap());
+        assert_eq!(local(&host("a")), (true, false));
         host("b").record(&other).unwrap();
         assert_eq!(host("b").evidence(&id).unwrap(), Evidence::LocalFile);
         std::fs::write(&machine_id, "bbbb\n").unwrap();

@@ -1,6 +1,7 @@
 //! Images: bytes in, a verified, stored, readable image out. Knows nothing of pods.
 
 pub mod archive;
+pub mod believe;
 pub mod check;
 pub mod digest;
 pub mod error;

@@ -73,6 +73,8 @@ pub enum Image {
     Vouched,
     /// In the store, and nobody does.
     Unsigned,
+    /// The store has it, and no pod starts of it: why.
+    Refused(String),
     /// Not in the store.
     Missing,
     /// The reference is ambiguous, or of no form that is known.
@@ -121,6 +123,13 @@ fn of_images(pod: &Pod, images: &BTreeMap<String, Image>, found: &mut Vec<Findin
             Some(Image::Unsigned) => {
                 let text = format!("{image} is in the store, and no signature vouches for it");
                 Some(pod.warn("image-unsigned", &path, text, None))
+            }
+            Some(Image::Refused(why)) => {
+                let text = format!("{image} is not trusted: {why}; the pod does not start");
+                let hint = format!("rocket trust why {image}");
+                let mut finding = pod.warn("image-untrusted", &path, text, Some(&hint));
+                finding.severity = Severity::Error;
+                Some(finding)
             }
             Some(Image::Bad(why)) => {
                 let mut finding = pod.warn("image-reference", &path, why, None);

@@ -24,6 +24,9 @@ use super::{environment, etc, volumes};
 use crate::config::paths::Paths;
 use crate::files;
 use crate::host::block::disk_of;
+use crate::image::believe::Trust;
+use crate::image::local::Host;
+use crate::image::trust::Ground;
 use crate::image::{
     ImageError, Layer, Reference, Store, StoredImage, manifest::App as ImageApp,
     reference::ReferenceError, view,
@@ -57,6 +60,8 @@ pub struct Request<'a> {
     pub pool: Pool,
     /// The caller goes on to run it.
     pub for_run: bool,
+    /// Whom this host believes.
+    pub trust: &'a Trust,
 }
 
 /// Why a pod could not be prepared.
@@ -204,12 +209,13 @@ pub fn prepare(
         .zip(&references)
         .map(|(app, reference)| resolve(paths, store, app, reference))
         .collect::<Result<Vec<_>, _>>()?;
+    let waived = believe(paths, request, &references, &resolved)?;
     let previous = match request.name {
         Some(lock) => name::holder(paths, lock.name())?,
         None => None,
     };
     let pod = Pod::create(paths)?;
-    let filled = fill(paths, request, &resolved, previous, &pod)
+    let filled = fill(paths, request, &resolved, (previous, waived), &pod)
         .and_then(|()| request.name.map_or(Ok(()), |lock| Ok(lock.assign(pod.uuid())?)));
     match filled {
         Ok(()) => {
@@ -224,11 +230,33 @@ pub fn prepare(
     }
 }
 
+/// Refuses images that nobody who counts vouches for; which ones nobody was asked about, in words.
+fn believe(
+    paths: &Paths,
+    request: &Request<'_>,
+    references: &[Reference],
+    resolved: &[Resolved],
+) -> Result<Vec<String>, PrepareError> {
+    let host = Host::new(paths);
+    let mut waived = Vec::new();
+    for ((app, reference), found) in request.pod.apps.iter().zip(references).zip(resolved) {
+        let judged =
+            request.trust.check_stored(reference, &found.stored, &host).map_err(|source| {
+                let (app, image) = (app.name.clone(), app.image.clone());
+                PrepareError::Image { app, image, source: Box::new(source) }
+            })?;
+        if judged.verdict.outcome == Ok(Ground::Waived) {
+            waived.push(format!("image {} without asking who vouches for it", app.image));
+        }
+    }
+    Ok(waived)
+}
+
 fn fill(
     paths: &Paths,
     request: &Request<'_>,
     resolved: &[Resolved],
-    previous: Option<uuid::Uuid>,
+    (previous, waived): (Option<uuid::Uuid>, Vec<String>),
     pod: &Pod<Preparing>,
 ) -> Result<(), PrepareError> {
     let uuid = pod.uuid().to_string();
@@ -264,7 +292,8 @@ fn fill(
         io_devices: &io_disks(&request.pod.limits),
         disk: disk_of(paths.state()).ok(),
     };
-    let output = plan::build(&input)?;
+    let mut output = plan::build(&input)?;
+    output.weakened.extend(waived);
     let meta = meta(request, resolved, previous, pod, &output);
     let dir = pod.path();
     for (app, found) in request.pod.apps.iter().zip(resolved) {

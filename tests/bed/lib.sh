@@ -54,6 +54,9 @@ install_project() {
         cat "$dir/install.log" >&2
         die "make install failed"
     }
+    # Most tests are about other things than signatures; those that are bring rules of their own.
+    mkdir -p "$dir/install/usr/lib/rocket/trust.d"
+    printf 'version = 1\n[root]\nunsigned = "warn"\n' >"$dir/install/usr/lib/rocket/trust.d/50-bed.toml"
 }
 
 # The command as a script that both beds run: same directory, same variables, shell-like status.

@@ -341,6 +341,7 @@ fn a_full_disk_in_the_middle_leaves_the_store_as_it_was() {
     let done = Command::new("unshare")
         .args(["-m", "sh", "-c", &script])
         .env("ROCKET_STATE_DIR", host.path("state"))
+        .env("ROCKET_CONFIG_DIR", host.path("config"))
         .run()
         .ok();
     assert_eq!(done.stderr.matches("No space left on device").count(), 2, "{}", done.stderr);

@@ -157,6 +157,7 @@ fn memory(host: &Host, image: &str) -> u64 {
     let mut rocket = Command::new(env!("CARGO_BIN_EXE_rocket"))
         .args(["fetch", image])
         .env("ROCKET_STATE_DIR", host.path("state"))
+        .env("ROCKET_CONFIG_DIR", host.path("config"))
         .seconds(600)
         .start();
     let pid = u32::try_from(rocket.pid().as_raw_nonzero().get()).unwrap();

@@ -20,6 +20,7 @@ fn ended(host: &Host, reference: &str) {
         Command::new(env!("CARGO_BIN_EXE_rocket"))
             .args(["fetch", reference])
             .env("ROCKET_STATE_DIR", host.path("state"))
+            .env("ROCKET_CONFIG_DIR", host.path("config"))
     };
     let mut fetch = command().start();
     hold_worker(&mut fetch, &host.store().join("tmp"));

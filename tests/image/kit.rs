@@ -159,7 +159,12 @@ pub struct Host {
 impl Host {
     pub fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "image tests compare owners: they need root");
-        Self { dir: tempfile::tempdir().unwrap() }
+        let host = Self { dir: tempfile::tempdir().unwrap() };
+        // What others have to say of an image is the business of `trust.rs`.
+        fs::create_dir_all(host.path("config/trust.d")).unwrap();
+        let rules = "version = 1\n[root]\nunsigned = \"warn\"\n";
+        fs::write(host.path("config/trust.d/50-test.toml"), rules).unwrap();
+        host
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -177,7 +182,8 @@ impl Host {
     pub fn rocket_env(&self, args: &[&str], env: &[(&str, &str)]) -> Done {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rocket"))
             .args(args)
-            .env("ROCKET_STATE_DIR", self.path("state"));
+            .env("ROCKET_STATE_DIR", self.path("state"))
+            .env("ROCKET_CONFIG_DIR", self.path("config"));
         for (name, value) in env {
             command = command.env(name, value);
         }

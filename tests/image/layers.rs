@@ -261,6 +261,7 @@ fn more_layers_than_descriptors() {
     rocket_testkit::Command::new("sh")
         .args(["-c", &script])
         .env("ROCKET_STATE_DIR", host.path("state"))
+        .env("ROCKET_CONFIG_DIR", host.path("config"))
         .run()
         .ok();
     assert_eq!(host.layers("many").len(), 60);

@@ -4,6 +4,7 @@
 use super::{find, megabytes, open};
 use crate::cli::error::Failure;
 use crate::cli::fetch::{self, FetchArgs, explain};
+use crate::cli::insecure::InsecureArgs;
 use crate::cli::output::{self, Format};
 use crate::config::layers::Config;
 use crate::config::paths::Paths;
@@ -167,6 +168,9 @@ pub struct ImportArgs {
     /// Say nothing but the id, and what fails.
     #[arg(short, long)]
     quiet: bool,
+    /// Checks that are left out.
+    #[command(flatten)]
+    insecure: InsecureArgs,
 }
 
 /// `rocket image import`: a fetch that looks at what it is given, and never at the network.
@@ -188,7 +192,18 @@ pub fn import(paths: &Paths, config: &Config, args: ImportArgs) -> Result<ExitCo
     };
     let (name, quiet) = (args.name, args.quiet);
     let format = fetch::Format::Text;
-    fetch::run(paths, config, FetchArgs { references: vec![reference], name, quiet, format })
+    fetch::run(
+        paths,
+        config,
+        FetchArgs {
+            references: vec![reference],
+            name,
+            quiet,
+            format,
+            allow_downgrade: false,
+            insecure: args.insecure,
+        },
+    )
 }
 
 /// Arguments of `rocket image tree` and `rocket image history`.

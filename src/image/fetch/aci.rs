@@ -7,12 +7,18 @@ use crate::image::manifest::ImageManifest;
 use crate::image::store::{
     Fetched, Format, ImageId, KeyLock, LayerRecord, NewLayer, Stored, VERSION,
 };
+use crate::image::trust::Beside;
 use crate::image::unpack::{self, Kind, Source};
 use std::path::Path;
 
 impl Fetch<'_> {
     /// Fetches an ACI file.
-    pub(super) fn aci(&mut self, path: &Path, from: &str) -> Result<Stored, ImageError> {
+    pub(super) fn aci(
+        &mut self,
+        path: &Path,
+        from: &str,
+        beside: &Beside,
+    ) -> Result<Stored, ImageError> {
         let name = from.to_owned();
         let (mut file, size) = open_regular(path)?;
         if size == 0 {
@@ -25,7 +31,7 @@ impl Fetch<'_> {
             reporter.note(&format!("{name}: waiting for another fetch"));
         })?;
         let _shared = self.store.lock_shared()?;
-        if let Some(stored) = self.known_aci(&mut file, path, from, size)? {
+        if let Some(stored) = self.known_aci(&mut file, path, (from, size), beside)? {
             return Ok(stored);
         }
         let temp = self.store.temp()?;
@@ -62,8 +68,11 @@ impl Fetch<'_> {
             Some(name) => (name.name.to_string(), name.labels.clone()),
             None => (manifest.name.to_string(), manifest.label_map()),
         };
+        let id = ImageId::new(report.content);
+        let proof = self.aci_proof(&copy, &manifest, (&stored_name.0, &name), beside)?;
+        let proof = self.judge(&id, &stored_name, proof)?;
         let image = Fetched {
-            id: ImageId::new(report.content),
+            id,
             format: Format::Aci,
             manifest,
             manifest_bytes: Some(bytes),
@@ -74,7 +83,7 @@ impl Fetch<'_> {
             source: name,
             name: stored_name,
         };
-        self.store(&temp, image)
+        self.store(&temp, image, proof)
     }
 
     /// An ACI that was stored before needs no second unpacking.
@@ -82,8 +91,8 @@ impl Fetch<'_> {
         &mut self,
         file: &mut std::fs::File,
         path: &Path,
-        from: &str,
-        size: u64,
+        (from, size): (&str, u64),
+        beside: &Beside,
     ) -> Result<Option<Stored>, ImageError> {
         let sizes = |blob: &crate::image::Digest| {
             std::fs::metadata(self.store.blob_path(blob)).is_ok_and(|found| found.len() == size)
@@ -101,6 +110,8 @@ impl Fetch<'_> {
             Some(name) => (name.name.to_string(), name.labels.clone()),
             None => (image.manifest.name.to_string(), image.manifest.label_map()),
         };
+        let proof = self.aci_proof(file, &image.manifest, (&name.0, from), beside)?;
+        let proof = self.judge(&id, &name, proof)?;
         let temp = self.store.temp()?;
         let layers =
             image.layers.iter().map(|layer| NewLayer { key: layer.digest.clone(), fresh: None });
@@ -116,7 +127,7 @@ impl Fetch<'_> {
             source: from.to_owned(),
             name,
         };
-        self.store(&temp, image).map(Some)
+        self.store(&temp, image, proof).map(Some)
     }
 }
 

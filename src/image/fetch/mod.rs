@@ -2,6 +2,8 @@
 
 mod aci;
 mod ahead;
+mod beside;
+mod judge;
 mod oci;
 mod registry;
 mod web;
@@ -9,6 +11,7 @@ mod web;
 pub(crate) use ahead::Watch;
 pub(crate) use oci::MAX_LAYERS;
 
+use crate::image::believe::Trust;
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::local::Host;
@@ -17,6 +20,7 @@ use crate::image::oci::{DockerArchive, Layout};
 use crate::image::reference::{NameRef, Reference};
 use crate::image::store::{Evidence, Fetched, ImageId, Store, Stored, TempDir, Verified};
 use crate::image::transport::Remote;
+use crate::image::trust::{Beside, Proof};
 use crate::image::unpack::Report;
 use std::fs::File;
 use std::path::Path;
@@ -51,8 +55,12 @@ pub struct Fetch<'a> {
     pub store: &'a Store,
     /// How what is elsewhere is reached.
     pub remote: &'a Remote,
-    /// Who vouches.
+    /// What this host says itself.
     pub host: &'a Host,
+    /// Whom it believes.
+    pub trust: &'a Trust,
+    /// Names may come to mean something older.
+    pub allow_downgrade: bool,
     /// The name to store it under, instead of its own.
     pub name: Option<NameRef>,
     /// Set when it is to stop.
@@ -74,7 +82,11 @@ impl Fetch<'_> {
 
     fn bring(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
         match reference {
-            Reference::AciFile(path) => self.aci(path, &path.display().to_string()),
+            Reference::AciFile(path) => {
+                let beside = Beside::an_aci(path)
+                    .map_err(|e| ImageError::io("read what lies beside", path, e))?;
+                self.aci(path, &path.display().to_string(), &beside)
+            }
             Reference::OciDir { dir, tag } => self.layout(&Layout::open(dir)?, dir, tag.as_deref()),
             Reference::OciArchive { file, tag } => {
                 self.layout(&Layout::open_archive(file)?, file, tag.as_deref())
@@ -101,10 +113,15 @@ impl Fetch<'_> {
         })
     }
 
-    /// Vouches for a fetched image and stores it.
-    fn store(&mut self, temp: &TempDir, image: Fetched) -> Result<Stored, ImageError> {
+    /// Stores a fetched image with what vouches for it.
+    fn store(
+        &mut self,
+        temp: &TempDir,
+        image: Fetched,
+        proof: Proof,
+    ) -> Result<Stored, ImageError> {
         let evidence = self.evidence(&image.id, &image.source)?;
-        self.store.commit(temp, Verified { image, evidence })
+        self.store.commit(temp, Verified { image, evidence, proof })
     }
 
     /// Tells what an unpacking left out.

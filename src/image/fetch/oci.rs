@@ -11,6 +11,7 @@ use crate::image::oci::{Descriptor, Layout, Platform, convert, is_layer};
 use crate::image::store::{
     Fetched, Format, ImageId, KeyLock, Layer, LayerRecord, NewLayer, Stored, TempDir, VERSION,
 };
+use crate::image::trust::{Beside, Proof};
 use crate::image::unpack::{self, Kind, Source};
 use crate::image::view;
 use std::collections::BTreeMap;
@@ -56,6 +57,8 @@ pub(super) struct Wish<'a> {
     pub name: (AcIdentifier, BTreeMap<String, String>),
     /// What was fetched, for the record.
     pub origin: String,
+    /// What came beside it.
+    pub beside: Beside,
 }
 
 impl Fetch<'_> {
@@ -84,7 +87,9 @@ impl Fetch<'_> {
             Some(tag) => format!("{}:{tag}", source.name()),
             None => source.name().to_owned(),
         };
-        self.oci(Wish { source, start, name, origin })
+        let beside =
+            Beside::a_layout(path).map_err(|e| ImageError::io("read what lies beside", path, e))?;
+        self.oci(Wish { source, start, name, origin, beside })
     }
 
     /// Fetches an image from where its blobs are.
@@ -102,7 +107,9 @@ impl Fetch<'_> {
                 if self.complete(digest) {
                     return self.known_oci(wish, digest.clone());
                 }
-                self.new_oci(wish, *found)
+                // Before anything large comes.
+                let proof = self.judged(&wish, digest)?;
+                self.new_oci(wish, *found, proof)
             }
         }
     }
@@ -118,9 +125,13 @@ impl Fetch<'_> {
 
     /// Stores an image that is there already under a name, perhaps another one.
     fn known_oci(&mut self, wish: Wish<'_>, digest: Digest) -> Result<Stored, ImageError> {
+        let proof = self.judged(&wish, &digest)?;
         let image = self.store.image(&ImageId::new(digest))?;
+        let kept = image.proofs.contains(&proof)
+            || proof.findings.is_empty() && image.proofs.iter().any(|p| p.name == proof.name);
         let meant = self.store.named(wish.name.0.as_str(), &wish.name.1)?;
-        if meant.as_ref() == Some(&image.id)
+        if kept
+            && meant.as_ref() == Some(&image.id)
             && self.evidence(&image.id, &wish.origin)? == image.evidence
         {
             // As it should be: nothing is written, and no disk is waited for.
@@ -142,11 +153,26 @@ impl Fetch<'_> {
             source: wish.origin,
             name: (wish.name.0.to_string(), wish.name.1),
         };
-        self.store(&temp, image)
+        self.store(&temp, image, proof)
+    }
+
+    /// Whether the image is taken, by what came beside it.
+    fn judged(&mut self, wish: &Wish<'_>, digest: &Digest) -> Result<Proof, ImageError> {
+        let (name, labels) = &wish.name;
+        let start = wish.start.digest.parse().unwrap_or_else(|_| digest.clone());
+        let proof =
+            self.oci_proof((name.as_str(), labels), &wish.origin, &[digest, &start], &wish.beside)?;
+        let id = ImageId::new(digest.clone());
+        self.judge(&id, &(name.to_string(), labels.clone()), proof)
     }
 
     /// Brings an image that the store does not have.
-    fn new_oci(&mut self, wish: Wish<'_>, found: Found) -> Result<Stored, ImageError> {
+    fn new_oci(
+        &mut self,
+        wish: Wish<'_>,
+        found: Found,
+        proof: Proof,
+    ) -> Result<Stored, ImageError> {
         let source = wish.source;
         let temp = self.store.temp()?;
         let wanted = wanted(source, &found.manifest.layers, &found.config.rootfs.diff_ids)?;
@@ -186,7 +212,7 @@ impl Fetch<'_> {
             source: wish.origin,
             name,
         };
-        self.store(&temp, image)
+        self.store(&temp, image, proof)
     }
 
     /// Brings every layer, bottom first. While one is unpacked the next ones' blobs are copied.

@@ -9,6 +9,7 @@ use crate::image::oci::{Descriptor, Document, document};
 use crate::image::reference::{DockerRef, Reference};
 use crate::image::store::Stored;
 use crate::image::transport::{Endpoint, Fault, Kind, Remote, Request, Session, Sink};
+use crate::image::trust::Beside;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -35,6 +36,7 @@ impl Fetch<'_> {
             && self.name.is_none()
             && let Ok(id) = self.store.resolve(&Reference::Docker(image.clone()))
             && self.complete(id.digest())
+            && self.believed(&id, &Reference::Docker(image.clone()))
         {
             return Ok(Stored { id, replaced: None });
         }
@@ -53,8 +55,15 @@ impl Fetch<'_> {
             interrupted: self.interrupted,
         };
         let start = source.resolve(image);
-        let stored =
-            start.and_then(|start| self.oci(Wish { source: &source, start, name, origin: shown }));
+        let stored = start.and_then(|start| {
+            self.oci(Wish {
+                source: &source,
+                start,
+                name,
+                origin: shown,
+                beside: Beside::default(),
+            })
+        });
         if stored.is_ok() {
             for path in source.brought.into_inner().unwrap_or_else(PoisonError::into_inner) {
                 // What stays is swept away one day.
@@ -363,9 +372,9 @@ fn own_type(bytes: &[u8]) -> Option<String> {
 }
 
 /// A small body.
-struct Memory<'a> {
-    bytes: Vec<u8>,
-    interrupted: &'a AtomicBool,
+pub(super) struct Memory<'a> {
+    pub bytes: Vec<u8>,
+    pub interrupted: &'a AtomicBool,
 }
 
 impl Sink for Memory<'_> {

@@ -3,6 +3,7 @@
 use super::{Fetch, Transfer};
 use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
+use crate::image::reference::Reference;
 use crate::image::store::{KeyLock, Stored, UrlRecord, VERSION, load, replace};
 use crate::image::transport::{About, End, Endpoint, Fault, Kind, Request, Session, Sink};
 use std::fs::File;
@@ -30,10 +31,11 @@ impl Fetch<'_> {
         })?;
         let record_path = self.store.url_record(url);
         // Under another name it is stored anew.
+        let reference = Reference::Url(url.to_owned());
         let known = match &self.name {
             Some(_) => None,
             None => load::<UrlRecord>(&record_path)?
-                .filter(|known| known.url == url && self.store.image(&known.id).is_ok()),
+                .filter(|known| known.url == url && self.believed(&known.id, &reference)),
         };
         if let Some(known) = known.as_ref().filter(|known| known.fresh_until > now()) {
             return Ok(Stored { id: known.id.clone(), replaced: None });
@@ -47,7 +49,9 @@ impl Fetch<'_> {
         let (stored, etag) = match known.filter(|_| end.unchanged) {
             Some(known) => (Stored { id: known.id, replaced: None }, known.etag),
             None => {
-                let stored = self.aci(&path, url);
+                let stored = self
+                    .beside_url(&endpoint, url)
+                    .and_then(|beside| self.aci(&path, url, &beside));
                 // Whole, so of no use to a later fetch, be it good or not.
                 let _ = std::fs::remove_file(&path);
                 let _ = std::fs::remove_file(&tag);

@@ -7,6 +7,7 @@ use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
 use crate::image::time;
+use crate::image::trust::{Finding, Proof};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub(crate) struct Fetched {
 pub(crate) struct Verified {
     pub image: Fetched,
     pub evidence: Evidence,
+    pub proof: Proof,
 }
 
 /// What storing changed.
@@ -61,11 +63,13 @@ pub struct Stored {
 impl Store {
     /// Stores an image. The caller holds the shared lock.
     pub(crate) fn commit(&self, temp: &TempDir, verified: Verified) -> Result<Stored, ImageError> {
-        let Verified { image, evidence } = verified;
+        let Verified { image, evidence, proof } = verified;
         let image_dir = self.image_dir(&image.id);
         let known = image_dir.join("image.json").exists();
         let fresh = temp.dir("image")?;
-        write_image(&fresh, &image, evidence)?;
+        let before: Option<EvidenceRecord> = record::load(&image_dir.join("evidence"))?;
+        let proofs = merged(before.map(|before| before.proofs).unwrap_or_default(), proof);
+        write_image(&fresh, &image, evidence, proofs)?;
         for layer in &image.layers {
             if let Some((dir, record)) = &layer.fresh {
                 write_layer(dir, record)?;
@@ -123,7 +127,24 @@ pub(super) fn write_layer(dir: &Path, record: &LayerRecord) -> Result<(), ImageE
     Ok(())
 }
 
-fn write_image(dir: &Path, image: &Fetched, evidence: Evidence) -> Result<(), ImageError> {
+/// What is kept of several fetches: the last of each name, unless that one brought no good signature and
+/// an earlier one did.
+fn merged(mut proofs: Vec<Proof>, new: Proof) -> Vec<Proof> {
+    let good = |proof: &Proof| proof.findings.iter().any(|f| matches!(f, Finding::Good { .. }));
+    if proofs.iter().any(|known| known.name == new.name && good(known) && !good(&new)) {
+        return proofs;
+    }
+    proofs.retain(|known| known.name != new.name);
+    proofs.push(new);
+    proofs
+}
+
+fn write_image(
+    dir: &Path,
+    image: &Fetched,
+    evidence: Evidence,
+    proofs: Vec<Proof>,
+) -> Result<(), ImageError> {
     let manifest = image.manifest_bytes.clone().unwrap_or_else(|| image.manifest.to_json());
     let mut documents = vec![("manifest", &manifest)];
     documents.extend(image.originals.iter().map(|(name, bytes)| (*name, bytes)));
@@ -142,6 +163,7 @@ fn write_image(dir: &Path, image: &Fetched, evidence: Evidence) -> Result<(), Im
     let evidence = EvidenceRecord {
         version: VERSION,
         evidence,
+        proofs,
         source: image.source.clone(),
         recorded: time::now(),
     };

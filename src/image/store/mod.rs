@@ -19,6 +19,7 @@ use crate::image::digest::{Algo, Digest};
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
 use crate::image::reference::{NameRef, Reference};
+use crate::image::trust::Proof;
 pub(crate) use record::ImageRecord;
 use record::{EvidenceRecord, RefRecord, read_limited};
 use serde::{Deserialize, Serialize};
@@ -109,8 +110,10 @@ pub struct StoredImage {
     pub manifest: ImageManifest,
     /// Its layers, topmost first. The tree of the first has the root directory's own mode and owner.
     pub layers: Vec<Layer>,
-    /// Why it is here.
+    /// Where it came from.
     pub evidence: Evidence,
+    /// What vouches for it, name by name.
+    pub proofs: Vec<Proof>,
     /// When it was stored, RFC 3339.
     pub stored: String,
     blobs: Vec<Digest>,
@@ -303,6 +306,7 @@ impl Store {
             manifest: ImageManifest::parse(&manifest)?,
             layers: record.layers.into_iter().map(layer).collect::<Result<_, _>>()?,
             evidence: evidence.evidence,
+            proofs: evidence.proofs,
             stored: record.stored,
             blobs: record.blobs,
         })

@@ -3,6 +3,7 @@
 use crate::image::digest::Digest;
 use crate::image::error::ImageError;
 use crate::image::store::{Evidence, ImageId};
+use crate::image::trust::Proof;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -47,6 +48,9 @@ pub(crate) struct EvidenceRecord {
     pub version: u32,
     #[serde(flatten)]
     pub evidence: Evidence,
+    /// What vouches for it, name by name; older records have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<Proof>,
     /// What was fetched.
     pub source: String,
     pub recorded: String,

@@ -12,4 +12,5 @@ pub use sandbox::{SUBCOMMAND, main as sandbox_main};
 pub(crate) use session::{Session, Sink};
 pub(crate) use settings::Endpoint;
 pub use settings::Remote;
+pub(crate) use settings::layered;
 pub(crate) use wire::{About, End, Fault, Kind, Request};

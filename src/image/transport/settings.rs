@@ -176,7 +176,7 @@ pub(super) fn files(
 }
 
 /// The files `DIR/*.toml` of all layers: one hides those of its name in earlier layers.
-pub(super) fn layered(config: &[PathBuf], dir: &str) -> Result<Vec<PathBuf>, ImageError> {
+pub(crate) fn layered(config: &[PathBuf], dir: &str) -> Result<Vec<PathBuf>, ImageError> {
     let mut found = BTreeMap::new();
     for layer in config {
         found.extend(files(&layer.join(dir), "toml")?);

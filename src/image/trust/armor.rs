@@ -29,6 +29,22 @@ pub fn base64(text: &str) -> Option<Vec<u8>> {
     (count < 6 && bits == 0).then_some(out)
 }
 
+/// Writes base64 with its padding.
+pub fn to_base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = (0..3).fold(0usize, |word, place| {
+            (word << 8) | usize::from(chunk.get(place).copied().unwrap_or(0))
+        });
+        for place in 0..4 {
+            let digit = DIGITS.get((word >> (18 - 6 * place)) & 63).copied().unwrap_or(b'=');
+            text.push(if place > chunk.len() { '=' } else { char::from(digit) });
+        }
+    }
+    text
+}
+
 /// The bytes of the first armored block of this kind, such as `PGP PUBLIC KEY BLOCK`.
 ///
 /// # Errors
@@ -94,6 +110,8 @@ mod tests {
             [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9v\nYg", "foob")]
         {
             assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+            let padded = text.len() % 4 == 0 && !text.contains('\n');
+            assert!(!padded || to_base64(bytes.as_bytes()) == text, "{text}");
         }
         for text in ["Z", "Zh==", "Zg==Zg==", "Zm9*", "Zm9v-_"] {
             assert_eq!(base64(text), None, "{text}");

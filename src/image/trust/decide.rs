@@ -6,15 +6,18 @@ use super::key::Kind;
 use super::policy::{Rule, Unsigned};
 use super::ring::{Entry, Ring};
 use super::scope::Scope;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What became of one signature, before anybody asked whether its key counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "finding")]
 pub enum Finding {
     /// It fits the bytes and a key of this host.
     Good {
         /// Of which program.
+        #[serde(rename = "by")]
         kind: Kind,
         /// The key's.
         fingerprint: String,
@@ -24,6 +27,7 @@ pub enum Finding {
     /// No key of this host made it.
     NoKey {
         /// Of which program.
+        #[serde(rename = "by")]
         kind: Kind,
         /// What it says of its key.
         key: String,
@@ -31,6 +35,7 @@ pub enum Finding {
     /// It does not fit, or its key may not sign (any more).
     Bad {
         /// Of which program.
+        #[serde(rename = "by")]
         kind: Kind,
         /// What is wrong.
         why: String,

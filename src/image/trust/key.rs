@@ -100,7 +100,7 @@ impl Key {
     pub fn is_called(&self, text: &str) -> bool {
         let hexadecimal = self.kind != Kind::Minisign;
         let plain: String =
-            text.chars().filter(|c| !c.is_whitespace() && !(hexadecimal && *c == ':')).collect();
+            text.chars().filter(|c| !(c.is_whitespace() || hexadecimal && *c == ':')).collect();
         let plain = plain.strip_prefix("0x").filter(|_| hexadecimal).unwrap_or(&plain);
         match self.kind {
             Kind::Minisign => plain == self.fingerprint,

@@ -6,18 +6,28 @@
 //! `openpgp`. Nothing here fetches, stores or asks people.
 
 pub mod armor;
+pub mod cosign;
 pub mod decide;
 pub mod key;
 pub mod minisign;
 pub mod openpgp;
 pub mod policy;
+pub mod proof;
 pub mod ring;
 pub mod scope;
 pub mod signature;
+pub mod statement;
 
 pub use decide::{Finding, Ground, Refusal, Verdict, decide};
 pub use key::{Key, KeyError, Kind};
 pub use policy::{Policy, Rule, Unsigned};
+pub use proof::Proof;
 pub use ring::{Entry, Ring};
 pub use scope::Scope;
-pub use signature::{Signature, check};
+pub use signature::{Beside, Signature, check};
+pub use statement::Statement;
+
+/// The bytes of a PEM public key.
+fn dearmor_key(text: &[u8]) -> Option<Vec<u8>> {
+    armor::dearmor(std::str::from_utf8(text).ok()?, "PUBLIC KEY").ok()
+}

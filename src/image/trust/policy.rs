@@ -64,6 +64,24 @@ impl Rule {
     }
 }
 
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.source {
+            Some(path) => write!(f, "{}, for {}: ", path.display(), self.scope)?,
+            None => f.write_str("built in: ")?,
+        }
+        let kinds: Vec<_> = self.kinds.iter().map(|kind| kind.word()).collect();
+        let kinds =
+            if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+        match (self.requires, self.unsigned, self.threshold) {
+            (false, Unsigned::Warn, _) => f.write_str("unsigned images are taken, with a word"),
+            (false, Unsigned::Refuse, _) => f.write_str("images must be signed by a trusted key"),
+            (true, _, 0 | 1) => write!(f, "images must be signed by a trusted key{kinds}"),
+            (true, _, many) => write!(f, "images must be signed by {many} trusted keys{kinds}"),
+        }
+    }
+}
+
 /// All rules of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
