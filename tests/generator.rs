@@ -28,6 +28,21 @@ fn systemctl(arguments: &[&str]) -> String {
     text
 }
 
+/// What the generator writes, in a directory of this test: a daemon-reload of another one takes the
+/// drop-ins of systemd's own away for a moment.
+fn generated() -> tempfile::TempDir {
+    let out = tempfile::tempdir_in("/run").unwrap();
+    let dir = out.path().to_str().unwrap();
+    assert!(run(GENERATOR, &[dir, dir, dir]).0);
+    out
+}
+
+/// `systemd-analyze verify`, which looks at what generators wrote only when it is told where.
+fn verify(generated: &Path, units: &[&str]) -> (bool, String) {
+    let path = format!("SYSTEMD_UNIT_PATH={}:", generated.display());
+    run("env", &[&[path.as_str(), "systemd-analyze", "verify"], units].concat())
+}
+
 /// A pod file of this test alone; gone at its end.
 struct Pod {
     unit: String,
@@ -190,9 +205,14 @@ mod ns {
                 );
             }
             let units = [&right.unit, &broken.unit, &plain.unit].map(String::as_str);
-            let (fine, said) =
-                run("systemd-analyze", &[&["verify", "rocket.slice"], units.as_slice()].concat());
+            let out = generated();
+            let (fine, said) = verify(out.path(), &[&["rocket.slice"], units.as_slice()].concat());
             assert!(fine && said.is_empty(), "{said}");
+            // It does look at the drop-ins: what no systemd knows is told.
+            let wrong = out.path().join(format!("{}.d/99-wrong.conf", right.unit));
+            fs::write(&wrong, "[Service]\nNoneSuch=1\n").unwrap();
+            let (_, said) = verify(out.path(), &[&right.unit]);
+            assert!(said.contains("NoneSuch"), "{said}");
             // What systemd itself said when it loaded them.
             for unit in units {
                 systemctl(&["show", unit]);
@@ -237,10 +257,11 @@ mod ns {
                 })
                 .collect();
             systemctl(&["daemon-reload"]);
+            let out = generated();
             for (text, pod) in texts.iter().zip(&pods) {
                 assert_eq!(pod.show("LoadError"), "", "{text}");
                 assert_eq!(pod.show("Description"), *text);
-                let (fine, said) = run("systemd-analyze", &["verify", &pod.unit]);
+                let (fine, said) = verify(out.path(), &[&pod.unit]);
                 assert!(fine && said.is_empty(), "{text}: {said}");
                 // As busctl prints it: escaped the way C does, which keeps every byte apparent.
                 let object = format!(

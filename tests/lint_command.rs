@@ -164,3 +164,21 @@ fn a_large_file_full_of_mistakes_is_told_as_quickly_as_a_small_one() {
         assert!(done.stdout.lines().count() <= 100);
     }
 }
+
+#[test]
+fn a_large_file_that_is_right_is_told_as_quickly_as_a_small_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..45_000).map(|n| format!("NAME_{n} = \"xyz\"\n")).collect();
+    let words = "\"x\", ".repeat(200_000);
+    let shut = "[unit]\nafter = [\"pod:nobody\"]\n";
+    for text in [
+        format!("{GOOD}[app.a.environment]\n{lines}{shut}"),
+        format!("{GOOD}exec = [\"/x\", {words}]\n{shut}"),
+    ] {
+        assert!(text.len() > 700_000);
+        let done = lint(&dir, &[&file(&dir, "large.toml", &text)]);
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+        let line = text.lines().count();
+        assert!(done.stdout.contains(&format!("large.toml:{line}:10: warning: ")), "{done}");
+    }
+}

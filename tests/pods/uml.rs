@@ -1,6 +1,7 @@
 //! In user-mode-linux, which has all controllers: limits that bite, and a kernel of its own.
 
 mod devices;
+mod imported;
 mod labels;
 mod limits;
 mod userns;

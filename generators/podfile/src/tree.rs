@@ -34,6 +34,10 @@ impl Sources {
         self.files.get(file).map_or("", |(_, text)| text)
     }
 
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|(path, _)| path.clone()).collect()
+    }
+
     fn diagnostic(&self, problem: Problem) -> Diagnostic {
         let Problem { pos, message, hint } = problem;
         let path = self.files.get(pos.file).map(|(path, _)| path.clone()).unwrap_or_default();

@@ -16,8 +16,10 @@ pub const BROKEN: u8 = 78;
 const MOST: usize = 20;
 
 /// The most characters of each: a status and an argument have bounds, and a file may have lines of
-/// a megabyte.
-const LONGEST: usize = 500;
+/// a megabyte. systemd takes no status of more than 4096 bytes, and a character has up to four.
+const LONGEST: usize = 900;
+/// Of one that is longer, the beginning says where and what, and the end what to do about it.
+const END: usize = 300;
 
 /// The drop-in of a pod file that is right.
 ///
@@ -119,6 +121,7 @@ pub fn of_error(generator: &Path, error: &LoadError, salvage: Option<&PodFile>) 
         }
         other => (None, vec![other.to_string()]),
     };
+    let complaints: Vec<String> = complaints.into_iter().map(bounded).collect();
     let mut unit = UnitText::default();
     header(&mut unit, file);
     unit.section("Unit");
@@ -147,15 +150,21 @@ fn complaints(diagnostics: &[Diagnostic]) -> Vec<String> {
             None => diagnostic.to_string(),
             Some(hint) => format!("{diagnostic} ({hint})"),
         })
-        .map(|text| match text.char_indices().nth(LONGEST) {
-            None => text,
-            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        })
         .collect();
     if diagnostics.len() > MOST {
         all.push(format!("and {} more", diagnostics.len() - MOST));
     }
     all
+}
+
+/// A text of at most [`LONGEST`] characters: of a longer one the middle is left out.
+fn bounded(text: String) -> String {
+    let length = text.chars().count();
+    if length <= LONGEST {
+        return text;
+    }
+    let begin = text.chars().take(LONGEST - END - 1);
+    begin.chain(['…']).chain(text.chars().skip(length - END)).collect()
 }
 
 pub(crate) fn header<'a>(unit: &mut UnitText, sources: impl IntoIterator<Item = &'a Path>) {
@@ -169,5 +178,21 @@ pub(crate) fn header<'a>(unit: &mut UnitText, sources: impl IntoIterator<Item = 
 pub(crate) fn source(unit: &mut UnitText, path: Option<&Path>) {
     if let Some(path) = path.and_then(Path::to_str) {
         unit.text("SourcePath", path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_complaint_keeps_both_its_ends() {
+        let short = "ä".repeat(LONGEST);
+        assert_eq!(bounded(short.clone()), short);
+        let long = format!("file:1:2: {} (do this)", "ä".repeat(1 << 20));
+        let text = bounded(long);
+        assert_eq!(text.chars().count(), LONGEST);
+        assert!(text.starts_with("file:1:2: ä") && text.ends_with("ä (do this)"), "{text}");
+        assert!(text.contains("ä…ä"), "{text}");
     }
 }

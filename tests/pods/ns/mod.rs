@@ -2,6 +2,7 @@
 
 mod apps;
 mod audit;
+mod broken;
 mod commands;
 mod confined;
 mod credentials;
