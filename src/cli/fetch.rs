@@ -7,7 +7,7 @@ use crate::config::layers::Config;
 use crate::config::paths::{self, Paths};
 use crate::image::believe::Trust;
 use crate::image::error::ImageError;
-use crate::image::fetch::Fetch;
+use crate::image::fetch::{Fetch, Pull};
 use crate::image::local::Host;
 use crate::image::reference::{NameRef, Reference};
 use crate::image::store::{ImageId, Store};
@@ -29,7 +29,8 @@ pub struct FetchArgs {
     /// What to fetch: `./FILE.aci`, `/DIR/FILE.aci`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
     /// `docker-archive:FILE[:NAME]`,
     /// `docker://HOST/NAME[:TAG][@DIGEST]`,
-    /// `https://HOST/PATH/FILE.aci`.
+    /// `https://HOST/PATH/FILE.aci`; or a name, `example.com/app:1.0`, which is looked for where
+    /// `mirrors.d` and its own host say.
     #[arg(required = true, value_name = "REF")]
     pub references: Vec<String>,
     /// Store it under this name instead of its own.
@@ -41,6 +42,9 @@ pub struct FetchArgs {
     /// How to tell: text, or an object a line for each event.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// When others are asked: for a name, when it is missing; for an address or a registry, always.
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub pull: Option<Pull>,
     /// Let a name mean an image that was made before the one it means now.
     #[arg(long)]
     pub allow_downgrade: bool,
@@ -66,6 +70,37 @@ pub fn run(paths: &Paths, config: &Config, args: FetchArgs) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// How others are asked.
+fn remote(config: &Config) -> Remote {
+    let mut remote = Remote::new(paths::transports(), paths::config());
+    remote.timeout = config.fetch_timeout.value;
+    remote.retries = config.fetch_retries.value;
+    remote.parallel = config.fetch_parallel.value;
+    remote
+}
+
+/// The keys that a prefix's own host offers: from where, and their bytes.
+pub(super) fn keys(
+    paths: &Paths,
+    config: &Config,
+    prefix: &NameRef,
+) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let store = Store::open(&paths.store()).map_err(explain)?;
+    let mut fetch = Fetch {
+        store: &store,
+        remote: &remote(config),
+        host: &Host::new(paths),
+        trust: &Trust::default(),
+        allow_downgrade: false,
+        pull: None,
+        wanted: None,
+        name: None,
+        interrupted: &AtomicBool::new(false),
+        reporter: &mut Progress::new(true, Format::Text),
+    };
+    fetch.keys(prefix).map_err(explain)
+}
+
 /// Fetches all that was asked for, from whom this trust believes.
 pub(super) fn bring(
     paths: &Paths,
@@ -85,10 +120,7 @@ pub(super) fn bring(
         .map_err(|e| explain(e.into()))?;
     let store = Store::open(&paths.store()).map_err(explain)?;
     let host = Host::new(paths);
-    let mut remote = Remote::new(paths::transports(), paths::config());
-    remote.timeout = config.fetch_timeout.value;
-    remote.retries = config.fetch_retries.value;
-    remote.parallel = config.fetch_parallel.value;
+    let remote = remote(config);
     let interrupted = Arc::new(AtomicBool::new(false));
     heed_signals(&interrupted)?;
     let mut progress = Progress::new(args.quiet, args.format);
@@ -100,6 +132,8 @@ pub(super) fn bring(
             host: &host,
             trust,
             allow_downgrade: args.allow_downgrade,
+            pull: args.pull,
+            wanted: None,
             name: name.clone(),
             interrupted: &interrupted,
             reporter: &mut progress,

@@ -9,6 +9,7 @@ use crate::cli::fetch::explain;
 use crate::cli::freed::{self, Freed};
 use crate::cli::output::{self, Format};
 use crate::cli::pack::{self, PackArgs};
+use crate::cli::publish;
 use crate::cli::sign;
 use crate::cli::wait::TimeArg;
 use crate::config::layers::Config;
@@ -38,6 +39,8 @@ pub enum ImageCommand {
     Pack(Box<PackArgs>),
     /// Sign an ACI, or a statement about an OCI image, with minisign or gpg.
     Sign(sign::SignArgs),
+    /// Write images as static files, from which others fetch them by name.
+    Publish(publish::PublishArgs),
     /// List the images in the store.
     List {
         /// How to print.
@@ -95,6 +98,7 @@ pub fn run(paths: &Paths, config: &Config, args: ImageArgs) -> Result<ExitCode, 
     match args.command {
         ImageCommand::Pack(args) => pack::run(paths, &args),
         ImageCommand::Sign(args) => sign::run(&args),
+        ImageCommand::Publish(args) => publish::run(paths, &args),
         ImageCommand::List { format } => list_images(&open(paths)?, format),
         ImageCommand::Rm { references } => remove(paths, &references),
         ImageCommand::Gc { unused_for, dry_run, format } => {

@@ -22,6 +22,7 @@ pub mod logs;
 pub mod output;
 pub mod pack;
 pub mod progress;
+pub mod publish;
 pub mod report;
 pub mod run;
 pub mod sign;

@@ -1,6 +1,7 @@
 //! `rocket trust …`: whose signatures this host believes, and for which names.
 
 use crate::cli::error::Failure;
+use crate::cli::fetch::{self, parse_name};
 use crate::cli::output::{self, Format};
 use crate::cli::vouch;
 use crate::config::layers::Config;
@@ -56,9 +57,10 @@ pub enum TrustCommand {
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("scope").required(true).args(["prefix", "root"])))]
 pub struct AddArgs {
-    /// A public key of minisign, OpenPGP (armored or not) or cosign; - is standard input.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// A public key of minisign, OpenPGP (armored or not) or cosign; - is standard input. Without a file the
+    /// prefix's own host is asked, and the key it offers is shown.
+    #[arg(value_name = "FILE", required_unless_present = "prefix")]
+    file: Option<PathBuf>,
     /// For the name PREFIX and those below it: example.com/etc is not for example.com/etcd.
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
@@ -76,7 +78,16 @@ pub fn run(paths: &Paths, config: &Config, args: TrustArgs) -> Result<ExitCode, 
     match args.command {
         TrustCommand::Accept(args) => return vouch::accept(paths, config, &args),
         TrustCommand::Why(args) => return vouch::why(paths, &args),
-        TrustCommand::Add(args) => add(&dirs, &args)?,
+        TrustCommand::Add(args) => match &args.file {
+            Some(file) => {
+                let shown = file.display().to_string();
+                let bytes = read(file).map_err(|e| {
+                    Failure::new(anyhow::Error::new(e).context(format!("cannot read {shown}")))
+                })?;
+                add(&dirs, &args, &shown, &bytes)?;
+            }
+            None => discover(paths, config, &dirs, &args)?,
+        },
         TrustCommand::List { name, format } => list(&load(&dirs), name.as_deref(), format),
         TrustCommand::Rm { fingerprints, prefix } => {
             let scope = prefix.as_deref().map(scope).transpose()?;
@@ -103,15 +114,64 @@ fn scope(prefix: &str) -> Result<Scope, Failure> {
     })
 }
 
-fn add(dirs: &[PathBuf], args: &AddArgs) -> Result<(), Failure> {
+/// Adds keys that a prefix's own host offers: those whose fingerprint was given, or that somebody confirms.
+fn discover(
+    paths: &Paths,
+    config: &Config,
+    dirs: &[PathBuf],
+    args: &AddArgs,
+) -> Result<(), Failure> {
+    let prefix = args.prefix.as_deref().unwrap_or_default();
+    scope(prefix)?;
+    let name = parse_name(prefix.strip_suffix('/').unwrap_or(prefix))?;
+    let mut added = false;
+    let mut offered = Vec::new();
+    for (url, bytes) in fetch::keys(paths, config, &name)? {
+        let key = match Key::parse(&bytes) {
+            Ok(key) => key,
+            Err(error) => {
+                output::note(&format!("{url}: {error}"));
+                continue;
+            }
+        };
+        let wanted = match &args.fingerprint {
+            Some(fingerprint) => key.is_called(fingerprint),
+            None => confirm(&key, &url, prefix)?,
+        };
+        if wanted {
+            add(dirs, args, &url, &bytes)?;
+            added = true;
+        }
+        offered.push(format!("{} key {} ({url})", key.kind, key.fingerprint));
+    }
+    if added {
+        return Ok(());
+    }
+    let text = format!("no key was added for {prefix}; its host offers: {}", offered.join("; "));
+    Err(Failure::message(text).hint(
+        "compare the fingerprint with what the maker says elsewhere, then give it: --fingerprint",
+    ))
+}
+
+/// Asks whoever sits at the terminal; nobody there is a no.
+fn confirm(key: &Key, url: &str, prefix: &str) -> Result<bool, Failure> {
+    use std::io::{BufRead, IsTerminal};
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    output::note(&format!("{url}\n  {} key {}", key.kind, key.fingerprint));
+    output::note(&format!("trust it for {prefix}? Type yes to do so:"));
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim() == "yes")
+}
+
+fn add(dirs: &[PathBuf], args: &AddArgs, shown: &str, bytes: &[u8]) -> Result<(), Failure> {
     let scope = match &args.prefix {
         Some(prefix) => scope(prefix)?,
         None => Scope::Root,
     };
-    let shown = args.file.display();
-    let bytes = read(&args.file)
-        .map_err(|e| Failure::new(anyhow::Error::new(e).context(format!("cannot read {shown}"))))?;
-    let key = Key::parse(&bytes)
+    let key = Key::parse(bytes)
         .map_err(|e| Failure::new(anyhow::Error::new(e).context(format!("cannot use {shown}"))))?;
     if let Some(wanted) = args.fingerprint.as_ref().filter(|wanted| !key.is_called(wanted)) {
         let text = format!(

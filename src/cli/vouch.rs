@@ -9,6 +9,7 @@ use crate::config::paths::Paths;
 use crate::image::ImageError;
 use crate::image::believe::{Judged, Untrusted};
 use crate::image::digest::Digest;
+use crate::image::fetch::Pull;
 use crate::image::local::Host;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageId, Store, StoredImage};
@@ -96,6 +97,7 @@ fn meant(
         quiet: true,
         format: fetch::Format::Text,
         allow_downgrade: true,
+        pull: Some(Pull::Update),
         insecure: InsecureArgs::default(),
     };
     fetch::bring(paths, config, &args, &trust).map(|ids| (ids, true))

@@ -40,17 +40,7 @@ impl Trust {
         let keys: Vec<PathBuf> = config.iter().map(|dir| dir.join("trustedkeys")).collect();
         let (ring, problems) = Ring::load(&keys);
         let mut policy = Policy::default();
-        for path in layered(config, "trust.d")? {
-            let text = read(&path)?;
-            // An empty file hides the one that a vendor ships.
-            if text.is_empty() {
-                continue;
-            }
-            policy.add(&path, &text).map_err(|(offset, why)| {
-                let line = text.get(..offset).unwrap_or(&text).matches('\n').count() + 1;
-                ImageError::bad(format!("{}:{line}", path.display()), why)
-            })?;
-        }
+        read_rules(config, "trust.d", &mut |path, text| policy.add(path, text))?;
         Ok(Self { ring, policy, problems, waived: false })
     }
 
@@ -234,6 +224,28 @@ impl StoredImage {
         let said = self.proofs.iter().filter_map(|proof| proof.created.as_deref());
         said.filter_map(time::parse).max()
     }
+}
+
+/// Takes a file and its text; an error is an offset in it, and what is wrong there.
+pub(crate) type Reader<'a> = dyn FnMut(&Path, &str) -> Result<(), (usize, String)> + 'a;
+
+/// Reads `DIR/*.toml` of the configuration, the most important last; an empty file hides a vendor's.
+pub(crate) fn read_rules(
+    config: &[PathBuf],
+    dir: &str,
+    add: &mut Reader<'_>,
+) -> Result<(), ImageError> {
+    for path in layered(config, dir)? {
+        let text = read(&path)?;
+        if text.is_empty() {
+            continue;
+        }
+        add(&path, &text).map_err(|(offset, why)| {
+            let line = text.get(..offset).unwrap_or(&text).matches('\n').count() + 1;
+            ImageError::bad(format!("{}:{line}", path.display()), why)
+        })?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String, ImageError> {

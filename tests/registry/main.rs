@@ -9,6 +9,7 @@ mod hostile;
 #[allow(dead_code)]
 #[path = "../image/kit.rs"]
 mod kit;
+mod names;
 mod ns;
 mod patience;
 mod server;

@@ -201,6 +201,7 @@ pub fn import(paths: &Paths, config: &Config, args: ImportArgs) -> Result<ExitCo
             quiet,
             format,
             allow_downgrade: false,
+            pull: None,
             insecure: args.insecure,
         },
     )

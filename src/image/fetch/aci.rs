@@ -69,6 +69,7 @@ impl Fetch<'_> {
             None => (manifest.name.to_string(), manifest.label_map()),
         };
         let id = ImageId::new(report.content);
+        self.as_wanted(&name, &manifest, &id)?;
         let proof = self.aci_proof(&copy, &manifest, (&stored_name.0, &name), beside)?;
         let proof = self.judge(&id, &stored_name, proof)?;
         let image = Fetched {
@@ -110,6 +111,7 @@ impl Fetch<'_> {
             Some(name) => (name.name.to_string(), name.labels.clone()),
             None => (image.manifest.name.to_string(), image.manifest.label_map()),
         };
+        self.as_wanted(from, &image.manifest, &id)?;
         let proof = self.aci_proof(file, &image.manifest, (&name.0, from), beside)?;
         let proof = self.judge(&id, &name, proof)?;
         let temp = self.store.temp()?;

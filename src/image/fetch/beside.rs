@@ -2,8 +2,9 @@
 
 use super::Fetch;
 use super::registry::Memory;
+use crate::image::discovery::page::MAX_PAGE;
 use crate::image::error::ImageError;
-use crate::image::transport::{Endpoint, Kind, Request, Session};
+use crate::image::transport::{Endpoint, Fault, Kind, Request, Session};
 use crate::image::trust::statement::MAX_BESIDE;
 use crate::image::trust::{Beside, Signature};
 
@@ -28,18 +29,36 @@ impl Fetch<'_> {
         Ok(beside)
     }
 
+    /// A page or a key; what the server says where it has none.
+    pub(super) fn body(&mut self, url: &str) -> Result<Result<Vec<u8>, String>, ImageError> {
+        let endpoint = match self.remote.web(url) {
+            Ok(endpoint) => endpoint,
+            Err(error @ ImageError::Remote { .. }) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        match self.get(&endpoint, url, MAX_PAGE) {
+            Ok(bytes) => Ok(Ok(bytes)),
+            Err(fault) if fault.kind == Kind::Stopped => Err(ImageError::Interrupted),
+            Err(fault) => Ok(Err(fault.message)),
+        }
+    }
+
+    fn get(&mut self, endpoint: &Endpoint, url: &str, max: u64) -> Result<Vec<u8>, Fault> {
+        let request = Request::Get { url, etag: None, offset: 0, max };
+        let mut sink = Memory { bytes: Vec::new(), interrupted: self.interrupted };
+        Session::start(self.remote, endpoint)
+            .and_then(|mut session| session.ask(&request, max, &mut sink))?;
+        Ok(sink.bytes)
+    }
+
     /// A small file; nothing where the server has none.
     pub(super) fn small(
         &mut self,
         endpoint: &Endpoint,
         url: &str,
     ) -> Result<Option<Vec<u8>>, ImageError> {
-        let request = Request::Get { url, etag: None, offset: 0, max: MAX_BESIDE };
-        let mut sink = Memory { bytes: Vec::new(), interrupted: self.interrupted };
-        let asked = Session::start(self.remote, endpoint)
-            .and_then(|mut session| session.ask(&request, MAX_BESIDE, &mut sink));
-        match asked {
-            Ok(_) => Ok(Some(sink.bytes)),
+        match self.get(endpoint, url, MAX_BESIDE) {
+            Ok(bytes) => Ok(Some(bytes)),
             Err(fault) if fault.kind == Kind::Stopped => Err(ImageError::Interrupted),
             Err(fault) => {
                 if fault.kind != Kind::NotFound {

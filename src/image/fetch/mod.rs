@@ -3,6 +3,7 @@
 mod aci;
 mod ahead;
 mod beside;
+mod discover;
 mod judge;
 mod oci;
 mod registry;
@@ -49,6 +50,17 @@ pub trait Reporter {
     fn progress(&mut self, what: &str, done: u64, total: u64);
 }
 
+/// When somebody else is asked for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pull {
+    /// Never: the store has it, or the fetch fails.
+    Never,
+    /// When the store does not have it.
+    Missing,
+    /// Always: what the store has is only what need not come again.
+    Update,
+}
+
 /// A fetch.
 pub struct Fetch<'a> {
     /// Where to.
@@ -59,6 +71,10 @@ pub struct Fetch<'a> {
     pub host: &'a Host,
     /// Whom it believes.
     pub trust: &'a Trust,
+    /// When others are asked; none = for a name when it is missing, else always.
+    pub pull: Option<Pull>,
+    /// What discovery looks for, while it does.
+    pub wanted: Option<NameRef>,
     /// Names may come to mean something older.
     pub allow_downgrade: bool,
     /// The name to store it under, instead of its own.
@@ -81,6 +97,20 @@ impl Fetch<'_> {
     }
 
     fn bring(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
+        let elsewhere = matches!(
+            reference,
+            Reference::Name(_) | Reference::Digest(_) | Reference::Url(_) | Reference::Docker(_)
+        );
+        let pull = self.pull.unwrap_or(Pull::Update);
+        if elsewhere && pull != Pull::Update {
+            match self.store.resolve(reference) {
+                Ok(id) if pull == Pull::Never || self.believed(&id, reference) => {
+                    return Ok(Stored { id, replaced: None });
+                }
+                Err(error) if pull == Pull::Never => return Err(error),
+                _ => {}
+            }
+        }
         match reference {
             Reference::AciFile(path) => {
                 let beside = Beside::an_aci(path)
@@ -97,8 +127,8 @@ impl Fetch<'_> {
             }
             Reference::Url(url) => self.web(url),
             Reference::Docker(image) => self.docker(image),
-            Reference::Name(_) | Reference::Digest(_) => {
-                // Names are found by discovery, which this release does not have.
+            Reference::Name(name) => self.named(name),
+            Reference::Digest(_) => {
                 let id = self.store.resolve(reference)?;
                 Ok(Stored { id, replaced: None })
             }

@@ -126,13 +126,25 @@ impl Fetch<'_> {
     /// Stores an image that is there already under a name, perhaps another one.
     fn known_oci(&mut self, wish: Wish<'_>, digest: Digest) -> Result<Stored, ImageError> {
         let proof = self.judged(&wish, &digest)?;
-        let image = self.store.image(&ImageId::new(digest))?;
+        let (name, labels) = wish.name;
+        self.point_known(&ImageId::new(digest), (name.to_string(), labels), &wish.origin, proof)
+    }
+
+    /// Has a name mean an image that is there.
+    pub(super) fn point_known(
+        &mut self,
+        id: &ImageId,
+        name: super::judge::Name,
+        origin: &str,
+        proof: Proof,
+    ) -> Result<Stored, ImageError> {
+        let image = self.store.image(id)?;
         let kept = image.proofs.contains(&proof)
             || proof.findings.is_empty() && image.proofs.iter().any(|p| p.name == proof.name);
-        let meant = self.store.named(wish.name.0.as_str(), &wish.name.1)?;
+        let meant = self.store.named(&name.0, &name.1)?;
         if kept
             && meant.as_ref() == Some(&image.id)
-            && self.evidence(&image.id, &wish.origin)? == image.evidence
+            && self.evidence(&image.id, origin)? == image.evidence
         {
             // As it should be: nothing is written, and no disk is waited for.
             return Ok(Stored { id: image.id, replaced: None });
@@ -150,8 +162,8 @@ impl Fetch<'_> {
             manifest_bytes: None,
             originals: Vec::new(),
             config: image.config,
-            source: wish.origin,
-            name: (wish.name.0.to_string(), wish.name.1),
+            source: origin.to_owned(),
+            name,
         };
         self.store(&temp, image, proof)
     }
@@ -159,6 +171,7 @@ impl Fetch<'_> {
     /// Whether the image is taken, by what came beside it.
     fn judged(&mut self, wish: &Wish<'_>, digest: &Digest) -> Result<Proof, ImageError> {
         let (name, labels) = &wish.name;
+        self.pinned(&wish.origin, &ImageId::new(digest.clone()))?;
         let start = wish.start.digest.parse().unwrap_or_else(|_| digest.clone());
         let proof =
             self.oci_proof((name.as_str(), labels), &wish.origin, &[digest, &start], &wish.beside)?;

@@ -40,9 +40,7 @@ impl Fetch<'_> {
         if let Some(known) = known.as_ref().filter(|known| known.fresh_until > now()) {
             return Ok(Stored { id: known.id.clone(), replaced: None });
         }
-        let dir = self.store.partial();
-        let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&dir);
-        made.map_err(|e| ImageError::io("make the directory", &dir, e))?;
+        let dir = self.partial_dir()?;
         let (path, tag) = (dir.join(&key), dir.join(format!("{key}.etag")));
         let etag = known.as_ref().and_then(|known| known.etag.clone());
         let end = self.download(url, &endpoint, etag.as_deref(), &path, &tag)?;
@@ -71,7 +69,7 @@ impl Fetch<'_> {
     }
 
     /// Brings the file, going on with what is there of it.
-    fn download(
+    pub(super) fn download(
         &mut self,
         url: &str,
         endpoint: &Endpoint,

@@ -25,7 +25,7 @@ pub struct DockerRef {
 
 impl DockerRef {
     /// Reads what follows `docker://`; an error says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
                 let digest = digest.parse().map_err(|_| "what follows @ must be a full digest")?;

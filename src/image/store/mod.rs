@@ -135,6 +135,9 @@ impl StoredImage {
 #[derive(Debug)]
 pub struct StoreLock(#[expect(dead_code, reason = "holds the lock")] File);
 
+/// A name and its labels.
+pub type Labelled = (String, BTreeMap<String, String>);
+
 /// The store.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -367,6 +370,12 @@ impl Store {
             names.entry(record.id).or_default().push(format!("{}{version}", record.name));
         }
         Ok(names)
+    }
+
+    /// The names with labels that mean an image.
+    pub fn labelled(&self, id: &ImageId) -> Result<Vec<Labelled>, ImageError> {
+        let refs = self.refs()?.into_iter().filter(|r| r.id == *id);
+        Ok(refs.map(|r| (r.name, r.labels)).collect())
     }
 
     /// Keeps everything in the store until the lock is dropped.

@@ -91,6 +91,13 @@ impl Remote {
         Ok(found)
     }
 
+    /// The address of a name's page: encrypted, unless the configuration lets the host be without.
+    pub(crate) fn page(&self, name: &str) -> Result<String, ImageError> {
+        let known = registries::load(&self.config)?;
+        let http = registries::most_specific(&known, name).is_some_and(|(_, it)| it.insecure_http);
+        Ok(format!("{}://{name}", if http { "http" } else { "https" }))
+    }
+
     /// The server that a file's address names.
     pub(crate) fn web(&self, url: &str) -> Result<Endpoint, ImageError> {
         let known = registries::load(&self.config)?;

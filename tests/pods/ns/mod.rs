@@ -6,6 +6,7 @@ mod broken;
 mod commands;
 mod confined;
 mod credentials;
+mod discovery;
 mod failed;
 mod foreground;
 mod handlers;

@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-const IMAGE: &str = "example.com/servers:1.0";
+pub const IMAGE: &str = "example.com/servers:1.0";
 
 /// Brings the image of all of them into the store, once for all tests.
-fn servers() {
+pub fn servers() {
     require_bed("ns");
     let lock = File::create("/run/servers-image.lock").unwrap();
     lock.lock().unwrap();
