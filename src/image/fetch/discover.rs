@@ -333,7 +333,7 @@ impl Asked {
         if let Some(refused) = self.refused {
             return refused;
         }
-        let mut problem = "nobody who was asked has it".to_owned();
+        let mut problem = "it is not in the store, and nobody who was asked has it".to_owned();
         for answer in self.answers {
             problem.push_str(&format!("\n  {answer}"));
         }

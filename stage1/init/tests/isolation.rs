@@ -100,6 +100,21 @@ fn capabilities_ids_and_no_new_privileges() {
 }
 
 #[test]
+fn securebits_keep_root_from_gaining_what_it_was_not_given() {
+    if !can_run() {
+        return;
+    }
+    let script = "grep -E '^Cap(Eff|Prm|Bnd)' /proc/self/status";
+    // NOROOT and its lock: a program that root executes gets nothing for being root's.
+    let out = output(script, |p| p.plan.apps[0].securebits = 0x3);
+    for line in
+        ["CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapBnd:\t00000000000004e1"]
+    {
+        assert!(out.contains(line), "{line} in {out}");
+    }
+}
+
+#[test]
 fn seccomp_filters_with_and_without_no_new_privileges() {
     if !can_run() || !cfg!(target_arch = "x86_64") {
         return;
