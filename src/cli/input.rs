@@ -5,6 +5,8 @@ use crate::cli::insecure::InsecureArgs;
 use crate::cli::world::WorldArgs;
 use crate::config::paths::{POD_FILES, Paths};
 use crate::image::Store;
+use crate::image::believe::Trust;
+use crate::image::signed_text::is_pinned;
 use crate::pod::credentials::PodFileAt;
 use crate::pod::directory::{Pod, Prepared};
 use crate::pod::ids::Pool;
@@ -88,6 +90,8 @@ pub struct Wanted {
     pod: PodFile,
     digest: Option<String>,
     pod_file: Option<PodFileAt>,
+    /// The files that it was read from, and what was read.
+    texts: Vec<(PathBuf, String)>,
     extra_args: Vec<String>,
     environment: Vec<(String, String)>,
     enforcement: Enforcement,
@@ -113,6 +117,7 @@ impl PodInput {
             pod,
             digest,
             pod_file: None,
+            texts: Vec::new(),
             extra_args,
             environment: Vec::new(),
             enforcement,
@@ -123,9 +128,10 @@ impl PodInput {
             PodName::new(name)?;
             let loaded = load(name).map_err(|e| load_failure(e, name))?;
             let at = PodFileAt::Name(name.clone());
+            let texts = loaded.sources.into_iter().zip(loaded.texts).collect();
             let digest = Some(loaded.digest);
             let wanted = new(loaded.pod, digest, vec![], Some(name.clone()));
-            return Ok(Wanted { pod_file: Some(at), ..wanted });
+            return Ok(Wanted { pod_file: Some(at), texts, ..wanted });
         }
         if let Some(file) = &self.file {
             let loaded = rocket_podfile::load_file(file)
@@ -133,8 +139,9 @@ impl PodInput {
             let digest = Some(loaded.digest);
             let name = self.name.or(loaded.name);
             let at = PodFileAt::File(std::path::absolute(file)?);
+            let texts = loaded.sources.into_iter().zip(loaded.texts).collect();
             let wanted = new(loaded.pod, digest, vec![], name);
-            return Ok(Wanted { pod_file: Some(at), ..wanted });
+            return Ok(Wanted { pod_file: Some(at), texts, ..wanted });
         }
         let (pod, extra_args) = self.single()?;
         Ok(new(pod, None, extra_args, self.name))
@@ -197,6 +204,32 @@ impl Wanted {
         self.digest.as_deref()
     }
 
+    /// Refuses what is not signed where the rules of this host ask for it, and a signed file whose images
+    /// may be others tomorrow.
+    fn check_signatures(&self, trust: &Trust) -> Result<(), Failure> {
+        for (path, text) in &self.texts {
+            trust.check_pod_file(path, text).map_err(|unsigned| {
+                let hint = unsigned.why.hint(path);
+                Failure::new(*unsigned).hint(hint)
+            })?;
+        }
+        let Some(rule) = trust.policy().signed_pods().filter(|_| !self.texts.is_empty()) else {
+            return Ok(());
+        };
+        let pinned = |image: &str| image.parse().map_or(true, |reference| is_pinned(&reference));
+        match self.pod.apps.iter().find(|app| !pinned(&app.image)) {
+            None => Ok(()),
+            Some(app) => Err(Failure::message(format!(
+                "the signed pod file names the image {} of app {} without a digest, so it may come to \
+                 mean another one (rule: {}, pods = \"signed\")",
+                app.image,
+                app.name,
+                rule.display()
+            ))
+            .hint("write NAME@DIGEST and sign it again; rocket image list shows the digests")),
+        }
+    }
+
     /// Prepares it; the name stays locked with the pod.
     /// `for_run`: the caller goes on to run it in this very process.
     pub fn prepare(
@@ -207,6 +240,7 @@ impl Wanted {
     ) -> Result<(Pod<Prepared>, Option<NameLock>), Failure> {
         let store = Store::open(&paths.store())?;
         let trust = self.insecure.trust()?;
+        self.check_signatures(&trust)?;
         let name = match &self.name {
             Some(name) => Some(prepare::claim(paths, name).map_err(name_failure)?),
             None => None,

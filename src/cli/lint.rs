@@ -1,5 +1,7 @@
 //! `rocket lint`: what is wrong with pod files, and what is worth knowing before they run.
 
+mod signed;
+
 use crate::cli::error::Failure;
 use crate::cli::insecure;
 use crate::cli::output::{self, Format};
@@ -97,9 +99,11 @@ pub fn run(paths: &Paths, args: &LintArgs) -> Result<ExitCode, Failure> {
             Err(other) => failures.push(Failure::new(other)),
         }
     }
-    let images = images(paths, &insecure::trust()?, &pods, words);
+    let trust = insecure::trust()?;
+    let images = images(paths, &trust, &pods, words);
     let host = lint::host::look(&lint::paths(&pods));
     found.extend(lint::check(&pods, &known, &images, &host));
+    found.extend(pods.iter().flat_map(|pod| signed::check(&trust, pod)));
     print(&found, args.format);
     if images.values().any(|image| *image == Image::Unknown) && args.format == Format::Table {
         output::note("rocket: note: the store cannot be read by this user: images are not checked");

@@ -16,6 +16,7 @@ pub mod oci;
 pub mod pack;
 pub mod publish;
 pub mod reference;
+pub mod signed_text;
 pub mod store;
 pub mod time;
 pub mod transport;

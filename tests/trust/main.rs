@@ -6,4 +6,5 @@ mod agree;
 mod desk;
 mod images;
 mod keys;
+mod pods;
 mod setup;

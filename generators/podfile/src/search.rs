@@ -28,6 +28,8 @@ pub struct Loaded {
     pub digest: String,
     /// The files that were merged: the pod file, then drop-ins in the order they apply.
     pub sources: Vec<PathBuf>,
+    /// What was read of each of them.
+    pub texts: Vec<String>,
 }
 
 /// Why a pod file cannot be had.
@@ -276,7 +278,7 @@ impl Merge {
 
     fn loaded(self, name: Option<String>, pod: PodFile) -> Loaded {
         let digest = hex(&self.digest.finalize());
-        Loaded { name, pod, digest, sources: self.paths }
+        Loaded { name, pod, digest, sources: self.paths, texts: self.sources.into_texts() }
     }
 }
 

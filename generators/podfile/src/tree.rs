@@ -34,6 +34,10 @@ impl Sources {
         self.files.get(file).map_or("", |(_, text)| text)
     }
 
+    pub(crate) fn into_texts(self) -> Vec<String> {
+        self.files.into_iter().map(|(_, text)| text).collect()
+    }
+
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.files.iter().map(|(path, _)| path.clone()).collect()
     }

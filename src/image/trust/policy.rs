@@ -4,6 +4,7 @@
 //!
 //! ```toml
 //! version = 1
+//! pods = "signed"
 //! [root]
 //! unsigned = "warn"
 //! [prefix."example.com/db"]
@@ -86,12 +87,25 @@ impl std::fmt::Display for Rule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     rules: BTreeMap<Scope, Rule>,
+    /// The file that wants pod files signed.
+    pods: Option<PathBuf>,
+}
+
+/// Which pod files start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Pods {
+    /// All of them.
+    Any,
+    /// Those that a key for every name has signed.
+    Signed,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
     version: u32,
+    pods: Option<Pods>,
     root: Option<Table>,
     #[serde(default)]
     prefix: BTreeMap<String, Table>,
@@ -143,7 +157,15 @@ impl Policy {
             let rule = Rule { scope: scope.clone(), kinds, threshold, requires, unsigned, source };
             self.rules.insert(scope, rule);
         }
+        if let Some(pods) = file.pods {
+            self.pods = (pods == Pods::Signed).then(|| path.to_owned());
+        }
         Ok(())
+    }
+
+    /// The file that says that only signed pod files start, if one does.
+    pub fn signed_pods(&self) -> Option<&Path> {
+        self.pods.as_deref()
     }
 
     /// The rule for a name: the narrowest that covers it.
@@ -173,6 +195,13 @@ mod tests {
         // A later file says all of what a prefix requires.
         policy.add(Path::new("b.toml"), "version = 1\n[prefix.\"example.com/db\"]\n").unwrap();
         assert_eq!((policy.rule("example.com/db").threshold), 1);
+        // What a file does not speak of stays as it is.
+        assert_eq!(policy.signed_pods(), None);
+        policy.add(Path::new("c.toml"), "version = 1\npods = \"signed\"\n").unwrap();
+        policy.add(Path::new("d.toml"), "version = 1\n").unwrap();
+        assert_eq!(policy.signed_pods(), Some(Path::new("c.toml")));
+        policy.add(Path::new("e.toml"), "version = 1\npods = \"any\"\n").unwrap();
+        assert_eq!(policy.signed_pods(), None);
     }
 
     #[test]
@@ -182,6 +211,7 @@ mod tests {
             ("[root]\n", 0, "version"),
             ("version = 1\n[root]\nunsinged = \"warn\"\n", 19, "unsinged"),
             ("version = 1\n[prefix.\"Example\"]\n", 21, "lower-case"),
+            ("version = 1\npods = \"some\"\n", 19, "signed"),
             ("version = 1\n[root]\nrequire = { threshold = 0 }\n", 43, "nonzero"),
             ("version = 1\n[root]\nrequire = { any = [\"pgp\"] }\n", 38, "openpgp"),
         ] {

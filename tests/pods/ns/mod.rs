@@ -15,6 +15,7 @@ mod leaks;
 mod life;
 mod manifests;
 mod servers;
+mod signed;
 mod syscalls;
 mod systemd;
 mod terminal;
