@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cosign;
 mod debian;
 mod hostile;
 #[allow(dead_code)]
@@ -12,6 +13,7 @@ mod kit;
 mod names;
 mod ns;
 mod patience;
+mod secrets;
 mod server;
 mod setup;
 mod telling;

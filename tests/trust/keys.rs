@@ -248,3 +248,23 @@ fn keys_are_added_listed_and_removed() {
     assert!(run(&["trust", "rm", &pgp.fingerprint]).0);
     assert_eq!(listed().unwrap().as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_key_that_may_not_sign_has_signed_nothing() {
+    let desk = Desk::new();
+    desk.gpg_key("Usage <usage@a.test>", &[]);
+    let signature = desk.gpg_sign("usage@a.test", &[]);
+    let may = desk.export("usage@a.test");
+    std::fs::write(desk.path("edit"), "change-usage\nS\nQ\nsave\n").unwrap();
+    desk.gpg(&["--expert", "--command-file", "edit", "--edit-key", "usage@a.test"]);
+    let may_not = desk.export("usage@a.test");
+    assert_eq!(may.fingerprint, may_not.fingerprint);
+    assert_ne!(may.data, may_not.data);
+    for (place, key, good) in [("may", &may, true), ("may-not", &may_not, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = ring(dir.path(), &[("a", None, &key.data)]);
+        let found = desk.findings(std::slice::from_ref(&signature), &ring);
+        let is_good = found.iter().any(|finding| matches!(finding, Finding::Good { .. }));
+        assert_eq!(is_good, good, "{place}: {found:?}");
+    }
+}

@@ -189,7 +189,8 @@ impl Fetch<'_> {
         let (start, _) = layout.start(None)?;
         let name = (name.name.clone(), name.labels.clone());
         let origin = origin.to_owned();
-        self.oci(super::oci::Wish { source: &layout, start, name, origin, beside })
+        let findings = Vec::new();
+        self.oci(super::oci::Wish { source: &layout, start, name, origin, beside, findings })
     }
 
     /// The page of a name; nothing where there is none.

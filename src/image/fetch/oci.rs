@@ -11,7 +11,7 @@ use crate::image::oci::{Descriptor, Layout, Platform, convert, is_layer};
 use crate::image::store::{
     Fetched, Format, ImageId, KeyLock, Layer, LayerRecord, NewLayer, Stored, TempDir, VERSION,
 };
-use crate::image::trust::{Beside, Proof};
+use crate::image::trust::{Beside, Finding, Proof};
 use crate::image::unpack::{self, Kind, Source};
 use crate::image::view;
 use std::collections::BTreeMap;
@@ -59,6 +59,8 @@ pub(super) struct Wish<'a> {
     pub origin: String,
     /// What came beside it.
     pub beside: Beside,
+    /// What signatures elsewhere say of it.
+    pub findings: Vec<Finding>,
 }
 
 impl Fetch<'_> {
@@ -89,7 +91,7 @@ impl Fetch<'_> {
         };
         let beside =
             Beside::a_layout(path).map_err(|e| ImageError::io("read what lies beside", path, e))?;
-        self.oci(Wish { source, start, name, origin, beside })
+        self.oci(Wish { source, start, name, origin, beside, findings: Vec::new() })
     }
 
     /// Fetches an image from where its blobs are.
@@ -173,8 +175,9 @@ impl Fetch<'_> {
         let (name, labels) = &wish.name;
         self.pinned(&wish.origin, &ImageId::new(digest.clone()))?;
         let start = wish.start.digest.parse().unwrap_or_else(|_| digest.clone());
-        let proof =
+        let mut proof =
             self.oci_proof((name.as_str(), labels), &wish.origin, &[digest, &start], &wish.beside)?;
+        proof.findings.extend(wish.findings.iter().cloned());
         let id = ImageId::new(digest.clone());
         self.judge(&id, &(name.to_string(), labels.clone()), proof)
     }

@@ -9,7 +9,8 @@ use crate::image::oci::{Descriptor, Document, document};
 use crate::image::reference::{DockerRef, Reference};
 use crate::image::store::Stored;
 use crate::image::transport::{Endpoint, Fault, Kind, Remote, Request, Session, Sink};
-use crate::image::trust::Beside;
+use crate::image::trust::statement::MAX_BESIDE;
+use crate::image::trust::{Beside, Finding, Ring, cosign};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -18,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Most signatures of one image that are looked at.
+const MAX_SIGNATURES: usize = 32;
 /// Longest wait that a server may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -54,15 +57,10 @@ impl Fetch<'_> {
             maker: std::thread::current().id(),
             interrupted: self.interrupted,
         };
-        let start = source.resolve(image);
-        let stored = start.and_then(|start| {
-            self.oci(Wish {
-                source: &source,
-                start,
-                name,
-                origin: shown,
-                beside: Beside::default(),
-            })
+        let stored = source.resolve(image).and_then(|start| {
+            let findings = source.cosign(&start, self.trust.ring());
+            let beside = Beside::default();
+            self.oci(Wish { source: &source, start, name, origin: shown, beside, findings })
         });
         if stored.is_ok() {
             for path in source.brought.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -132,6 +130,34 @@ impl Registry<'_> {
             annotations: std::collections::BTreeMap::new(),
             platform: None,
         })
+    }
+
+    /// What cosign's signatures in the repository say of a document: they lie under a tag made of its
+    /// digest. A host without keys of cosign does not ask.
+    fn cosign(&self, start: &Descriptor, ring: &Ring) -> Vec<Finding> {
+        if !ring.entries().iter().any(|entry| entry.key.kind == cosign::KIND) {
+            return Vec::new();
+        }
+        let tag = format!("{}.sig", start.digest.replace(':', "-"));
+        let answer = self.anywhere(&|| self.stopped(), |endpoint, session| {
+            manifest(endpoint, session, &tag, self.interrupted).map(|(bytes, _)| bytes)
+        });
+        // None, or none that can be had: what follows from that is the rule's to say.
+        let Ok(bytes) = answer else { return Vec::new() };
+        let Ok(list) = serde_json::from_slice::<crate::image::oci::Manifest>(&bytes) else {
+            return vec![cosign::unreadable("their list cannot be read")];
+        };
+        let one = |layer: &Descriptor| -> Option<Finding> {
+            let signature = layer.annotations.get(cosign::SIGNATURE)?;
+            if layer.size > MAX_BESIDE {
+                return Some(cosign::unreadable("what is signed is too large"));
+            }
+            match self.document(layer) {
+                Ok(payload) => Some(cosign::bind(&payload, signature, &start.digest, ring)),
+                Err(error) => Some(cosign::unreadable(&error.to_string())),
+            }
+        };
+        list.layers.iter().take(MAX_SIGNATURES).filter_map(one).collect()
     }
 
     /// Asks one endpoint after the other, and each again while there is hope.

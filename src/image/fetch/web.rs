@@ -80,6 +80,8 @@ impl Fetch<'_> {
         let io = |action| move |e: std::io::Error| ImageError::io(action, path, e);
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
+        // One of several places is not worth as much patience as the only one.
+        let retries = self.remote.retries.min(if self.wanted.is_some() { 1 } else { u32::MAX });
         let (mut wait, mut tried) = (Duration::from_millis(500), 0);
         loop {
             let mut file = options.open(path).map_err(io("open"))?;
@@ -107,11 +109,11 @@ impl Fetch<'_> {
             };
             if fault.kind == Kind::Range {
                 let _ = std::fs::remove_file(tag);
-            } else if !fault.passes() || tried >= self.remote.retries {
+            } else if !fault.passes() || tried >= retries {
                 let (subject, problem) = (url.to_owned(), fault.message);
                 return Err(ImageError::Remote { subject, problem, hint: fault.hint });
             }
-            if tried >= self.remote.retries {
+            if tried >= retries {
                 return Err(ImageError::bad(url, "the server has less than it said"));
             }
             tried += 1;

@@ -7,9 +7,14 @@ use super::key::{Key, Kind};
 use super::ring::Ring;
 use super::{armor, dearmor_key};
 use crate::image::digest::Digest;
+use crate::image::reference::DockerRef;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde::Deserialize;
 
+/// The kind of all that is here.
+pub const KIND: Kind = Kind::Cosign;
+/// The annotation of a layer that holds the signature of its bytes.
+pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Bytes of an uncompressed point on P-256: the end of a key.
 const POINT: usize = 65;
 
@@ -78,6 +83,31 @@ pub fn check(payload: &[u8], signature: &str, ring: &Ring) -> Finding {
     }
     // It does not say whose it is.
     Finding::NoKey { kind: Kind::Cosign, key: "that made it".to_owned() }
+}
+
+/// A signature that nothing can be made of.
+pub fn unreadable(why: &str) -> Finding {
+    Finding::Bad { kind: KIND, why: why.to_owned() }
+}
+
+/// The same for the image whose document has the digest `wanted`: the payload must be about it, and its
+/// repository is the name that was signed.
+pub fn bind(payload: &[u8], signature: &str, wanted: &str, ring: &Ring) -> Finding {
+    let (kind, fingerprint) = match check(payload, signature, ring) {
+        Finding::Good { kind, fingerprint, .. } => (kind, fingerprint),
+        other => return other,
+    };
+    let said = match Payload::parse(payload) {
+        Ok(said) => said,
+        Err(why) => return unreadable(&format!("what is signed cannot be read: {why}")),
+    };
+    if wanted.parse::<Digest>().ok().as_ref() != Some(&said.digest) {
+        return unreadable(&format!("it is about another image, {}", said.digest));
+    }
+    match DockerRef::parse(&said.reference).ok().and_then(|it| it.stored_as()) {
+        Some((name, _)) => Finding::Good { kind, fingerprint, name: Some(name.to_string()) },
+        None => unreadable(&format!("it is for {:?}, which is no repository", said.reference)),
+    }
 }
 
 fn point(key: &Key) -> Option<Vec<u8>> {

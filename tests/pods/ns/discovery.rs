@@ -2,6 +2,7 @@
 //! private authority, in a pod of its own.
 
 use super::servers;
+use rocket_testkit::tmux::Tmux;
 use rocket_testkit::unit::Pod;
 use rocket_testkit::{image, require_bed, rocket, run, wait_until};
 use std::fs;
@@ -109,6 +110,13 @@ fn a_name_leads_to_image_and_key_over_tls_and_the_same_directory_does_without_ne
     for end in ["app/1.0-linux-amd64.aci.minisig", "web/1.0-linux-amd64.oci.statement.minisig"] {
         assert!(site.join(format!("images/{HOST}/team/{end}")).exists(), "{end}");
     }
+    // One endpoint more, dead, and before the good one.
+    let page = fs::read_to_string(site.join("index.html")).unwrap();
+    let dead = format!(
+        "<meta name=\"ac-discovery\" content=\"{HOST} https://127.0.0.1:1/{{name}}.{{ext}}\">"
+    );
+    let page = page.replace("<meta charset", &format!("{dead}\n<meta charset"));
+    fs::write(site.join("index.html"), page).unwrap();
     // The other side: an authority, an address, and nothing trusted.
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     fs::write("/etc/hosts", format!("{hosts}\n127.0.0.1 {HOST}\n")).unwrap();
@@ -132,6 +140,16 @@ fn a_name_leads_to_image_and_key_over_tls_and_the_same_directory_does_without_ne
     let with =
         |fingerprint: &str| rocket(add.iter().copied().chain(["--fingerprint", fingerprint]));
     with(&wrong).ends_with(125).says(&[fingerprint]);
+    // Somebody at a terminal is shown it, and says yes or anything else.
+    let tmux = Tmux::new();
+    for (answer, code) in [("y", 125), ("yes", 0)] {
+        tmux.clear();
+        tmux.line(&format!("rocket trust add --prefix {prefix}; echo ended with $?"));
+        tmux.wait_for_end("Type yes to do so:");
+        tmux.line(answer);
+        tmux.wait_for(&format!("ended with {code}"));
+    }
+    rocket(["trust", "rm", fingerprint]).ok();
     with(fingerprint).ok();
     for (name, id) in [&aci, &oci].into_iter().zip(&ids) {
         assert_eq!(rocket(["fetch", name]).ok().text(), id);
@@ -141,6 +159,7 @@ fn a_name_leads_to_image_and_key_over_tls_and_the_same_directory_does_without_ne
     }
     let missing = format!("{HOST}/team/none");
     rocket(["fetch", &missing]).ends_with(125).says(&[
+        &format!("https://127.0.0.1:1/{missing}.aci"),
         &format!("https://{HOST}/images/{HOST}/team/none/latest-linux-amd64.aci"),
         &format!("https://{HOST}/images/{HOST}/team/none/latest-linux-amd64.oci"),
     ]);
