@@ -124,6 +124,15 @@ fn load(
     if let Some(template) = word.strip_suffix('@') {
         return rocket_podfile::load_with_places(dirs, &format!("{template}@{SAMPLE}"));
     }
+    // A template's file: what an instance of it would be.
+    let path = Path::new(word);
+    let stem =
+        path.file_name().and_then(|name| name.to_str()).and_then(|n| n.strip_suffix(".toml"));
+    if let Some(template) = stem.and_then(|stem| stem.strip_suffix('@')) {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or_else(|| Path::new(".")).to_owned();
+        return rocket_podfile::load_with_places(&[dir], &format!("{template}@{SAMPLE}"));
+    }
     if word.contains('/') || word.ends_with(".toml") || word.ends_with(".json") {
         return rocket_podfile::load_file_with_places(Path::new(word));
     }
@@ -171,11 +180,11 @@ fn image(store: Option<&Store>, (trust, host): (&Trust, &Host), text: &str) -> I
     let Some(store) = store else { return Image::Missing };
     match store.resolve(&reference).and_then(|id| store.image(&id)) {
         Ok(stored) => {
-            let local = host.local(&stored.id).unwrap_or_default();
-            match trust.judge_stored(&reference, &stored, local).verdict.outcome {
-                Ok(Ground::Unsigned) => Image::Unsigned,
-                Ok(_) => Image::Vouched,
-                Err(refusal) => Image::Refused(refusal.to_string()),
+            match trust.judge_all(store, &reference, &stored, host).map(|it| it.1.verdict.outcome) {
+                Ok(Ok(Ground::Unsigned)) => Image::Unsigned,
+                Ok(Ok(_)) => Image::Vouched,
+                Ok(Err(refusal)) => Image::Refused(refusal.to_string()),
+                Err(error) => Image::Bad(error.to_string()),
             }
         }
         Err(ImageError::NotFound(_)) => Image::Missing,

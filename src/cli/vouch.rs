@@ -110,8 +110,11 @@ pub fn why(paths: &Paths, args: &WhyArgs) -> Result<ExitCode, Failure> {
     let store = Store::open(&paths.store()).map_err(explain)?;
     let id = store.resolve(&reference).map_err(explain)?;
     let image = store.image(&id).map_err(explain)?;
-    let local = Host::new(paths).local(&id).map_err(explain)?;
-    let judged = insecure::trust()?.judge_stored(&reference, &image, local);
+    let host = Host::new(paths);
+    let all = insecure::trust()?.judge_all(&store, &reference, &image, &host).map_err(explain)?;
+    // What decided may be an image that this one lies on.
+    let (decided, judged) = all;
+    let image = if decided == image.id { image } else { store.image(&decided).map_err(explain)? };
     match args.format {
         Format::Json => output::json(&object(&image, &judged)),
         Format::Table => print(&args.reference, &image, &judged),

@@ -6,8 +6,8 @@
 use crate::image::digest::Digest;
 use crate::image::error::ImageError;
 use crate::image::local::Host;
-use crate::image::reference::Reference;
-use crate::image::store::{ImageId, StoredImage};
+use crate::image::reference::{NameRef, Reference};
+use crate::image::store::{ImageId, Store, StoredImage};
 use crate::image::time;
 use crate::image::transport::layered;
 use crate::image::trust::decide::Local;
@@ -97,15 +97,52 @@ impl Trust {
     /// [`ImageError::Untrusted`]; what this host says itself cannot be read.
     pub fn check_stored(
         &self,
+        store: &Store,
         reference: &Reference,
         image: &StoredImage,
         host: &Host,
     ) -> Result<Judged, ImageError> {
-        let judged = self.judge_stored(reference, image, host.local(&image.id)?);
+        let (id, judged) = self.judge_all(store, reference, image, host)?;
         match &judged.verdict.outcome {
             Ok(_) => Ok(judged),
-            Err(_) => Err(untrusted(&image.id, &reference.to_string(), judged)),
+            Err(_) => Err(untrusted(&id, &reference.to_string(), judged)),
         }
+    }
+
+    /// Decides on a stored image and on all that it lies on, each under its own name: of these the first one
+    /// that is refused, else the image itself.
+    ///
+    /// # Errors
+    /// What this host says itself cannot be read; an image that it lies on is gone.
+    pub fn judge_all(
+        &self,
+        store: &Store,
+        reference: &Reference,
+        image: &StoredImage,
+        host: &Host,
+    ) -> Result<(ImageId, Judged), ImageError> {
+        let judged = self.judge_stored(reference, image, host.local(&image.id)?);
+        if judged.verdict.outcome.is_err() {
+            return Ok((image.id.clone(), judged));
+        }
+        for id in &image.dependencies {
+            let below = store.image(id).map_err(|error| match error {
+                ImageError::NotFound(_) => {
+                    let gone =
+                        format!("the image {id}, on which it lies, is not in the store any more");
+                    ImageError::bad(reference.to_string(), gone)
+                }
+                error => error,
+            })?;
+            let labels = std::collections::BTreeMap::new();
+            let name = NameRef { name: below.name().clone(), labels, digest: None };
+            // A dependency was there before what lies on it, so this ends.
+            let (id, found) = self.judge_all(store, &Reference::Name(name), &below, host)?;
+            if found.verdict.outcome.is_err() {
+                return Ok((id, found));
+            }
+        }
+        Ok((image.id.clone(), judged))
     }
 }
 

@@ -63,6 +63,28 @@ pub enum ImageError {
         /// When what the name means now was made.
         known: String,
     },
+    /// It lies on images that the store does not have, or does not believe.
+    #[error(
+        "{source_name} depends on {}, which the store does not have",
+        missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+    )]
+    Needs {
+        /// What was asked for.
+        source_name: String,
+        /// What is missing.
+        missing: Vec<crate::image::reference::NameRef>,
+    },
+    /// An image that it lies on cannot be had.
+    #[error("{source_name} depends on {name}")]
+    Dependency {
+        /// What was asked for.
+        source_name: String,
+        /// On what it lies.
+        name: Box<crate::image::reference::NameRef>,
+        /// Why that cannot be had.
+        #[source]
+        source: Box<ImageError>,
+    },
     /// Somebody said stop.
     #[error("interrupted")]
     Interrupted,
@@ -106,6 +128,14 @@ impl ImageError {
         match self {
             Self::Reference(error) => Some(error.hint().to_owned()),
             Self::Remote { hint, .. } => hint.clone(),
+            Self::Needs { missing, .. } => Some(
+                missing
+                    .iter()
+                    .map(|name| format!("rocket fetch {name}"))
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            ),
+            Self::Dependency { source, .. } => source.hint(),
             Self::Untrusted(untrusted) => Some(untrusted.hint()),
             Self::Older { .. } => {
                 Some("if that is meant: rocket fetch --allow-downgrade".to_owned())

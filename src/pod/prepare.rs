@@ -209,7 +209,7 @@ pub fn prepare(
         .zip(&references)
         .map(|(app, reference)| resolve(paths, store, app, reference))
         .collect::<Result<Vec<_>, _>>()?;
-    let waived = believe(paths, request, &references, &resolved)?;
+    let waived = believe(paths, store, request, &references, &resolved)?;
     let previous = match request.name {
         Some(lock) => name::holder(paths, lock.name())?,
         None => None,
@@ -233,6 +233,7 @@ pub fn prepare(
 /// Refuses images that nobody who counts vouches for; which ones nobody was asked about, in words.
 fn believe(
     paths: &Paths,
+    store: &Store,
     request: &Request<'_>,
     references: &[Reference],
     resolved: &[Resolved],
@@ -240,11 +241,12 @@ fn believe(
     let host = Host::new(paths);
     let mut waived = Vec::new();
     for ((app, reference), found) in request.pod.apps.iter().zip(references).zip(resolved) {
-        let judged =
-            request.trust.check_stored(reference, &found.stored, &host).map_err(|source| {
+        let judged = request.trust.check_stored(store, reference, &found.stored, &host).map_err(
+            |source| {
                 let (app, image) = (app.name.clone(), app.image.clone());
                 PrepareError::Image { app, image, source: Box::new(source) }
-            })?;
+            },
+        )?;
         if judged.verdict.outcome == Ok(Ground::Waived) {
             waived.push(format!("image {} without asking who vouches for it", app.image));
         }

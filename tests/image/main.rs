@@ -8,6 +8,7 @@ mod bad;
 mod check;
 mod compress;
 mod corpus;
+mod depend;
 mod docker;
 mod foreign;
 mod interrupt;

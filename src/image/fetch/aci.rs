@@ -1,5 +1,6 @@
 //! An ACI from a file.
 
+use super::depend::stack;
 use super::{Fetch, Stoppable, check_platform, copy_in, digest_of, open_regular, same_blob};
 use crate::image::digest::Algo;
 use crate::image::error::ImageError;
@@ -53,6 +54,7 @@ impl Fetch<'_> {
         let manifest = ImageManifest::parse(&bytes)?;
         check_platform(&name, &manifest)?;
         check_supported(&name, &manifest)?;
+        let below = self.below(&name, &manifest)?;
         let record = LayerRecord {
             version: VERSION,
             diff_id: report.content.clone(),
@@ -64,6 +66,7 @@ impl Fetch<'_> {
         let fresh = self.store.layer(&report.content)?.is_none();
         let layer =
             NewLayer { key: report.content.clone(), fresh: fresh.then_some((target, record)) };
+        let layers = stack(&name, layer, &below)?;
         let stored_name = match &self.name {
             Some(name) => (name.name.to_string(), name.labels.clone()),
             None => (manifest.name.to_string(), manifest.label_map()),
@@ -79,7 +82,8 @@ impl Fetch<'_> {
             manifest_bytes: Some(bytes),
             originals: Vec::new(),
             config: None,
-            layers: vec![layer],
+            layers,
+            dependencies: below.into_iter().map(|image| image.id).collect(),
             blobs: vec![(blob_digest, Some(blob))],
             source: name,
             name: stored_name,
@@ -121,6 +125,7 @@ impl Fetch<'_> {
             id,
             format: Format::Aci,
             layers: layers.collect(),
+            dependencies: image.dependencies,
             manifest: image.manifest,
             manifest_bytes: None,
             originals: Vec::new(),
@@ -135,12 +140,8 @@ impl Fetch<'_> {
 
 /// Refuses by name what this release cannot render.
 fn check_supported(source: &str, manifest: &ImageManifest) -> Result<(), ImageError> {
-    let what = if !manifest.dependencies.is_empty() {
-        "dependencies"
-    } else if !manifest.path_whitelist.is_empty() {
-        "pathWhitelist"
-    } else {
+    if manifest.path_whitelist.is_empty() {
         return Ok(());
-    };
-    Err(ImageError::bad(source, format!("{what} of images are not supported by this release")))
+    }
+    Err(ImageError::bad(source, "pathWhitelist of images is not supported by this release"))
 }

@@ -318,7 +318,7 @@ impl Asked {
     ) -> Result<Option<Stored>, ImageError> {
         match stored {
             Ok(stored) => Ok(Some(stored)),
-            Err(error @ ImageError::Interrupted) => Err(error),
+            Err(error @ (ImageError::Interrupted | ImageError::Needs { .. })) => Err(error),
             Err(error) => {
                 let text = error.to_string();
                 self.note(address, text.strip_prefix(&format!("{address}: ")).unwrap_or(&text));

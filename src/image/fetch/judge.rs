@@ -129,6 +129,6 @@ impl Fetch<'_> {
     /// perhaps with better signatures.
     pub(super) fn believed(&self, id: &ImageId, reference: &Reference) -> bool {
         let Ok(image) = self.store.image(id) else { return false };
-        self.trust.check_stored(reference, &image, self.host).is_ok()
+        self.trust.check_stored(self.store, reference, &image, self.host).is_ok()
     }
 }

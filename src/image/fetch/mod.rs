@@ -3,6 +3,7 @@
 mod aci;
 mod ahead;
 mod beside;
+mod depend;
 mod discover;
 mod judge;
 mod oci;
@@ -88,7 +89,7 @@ pub struct Fetch<'a> {
 impl Fetch<'_> {
     /// Fetches one reference.
     pub fn run(&mut self, reference: &Reference) -> Result<Stored, ImageError> {
-        let stored = self.bring(reference);
+        let stored = self.with_dependencies(reference, &mut Vec::new());
         match stored {
             // Whatever it looks like from below.
             Err(_) if self.interrupted.load(Ordering::Relaxed) => Err(ImageError::Interrupted),

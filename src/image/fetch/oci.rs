@@ -157,6 +157,7 @@ impl Fetch<'_> {
         let blobs = image.blobs().iter().map(|blob| (blob.clone(), None));
         let image = Fetched {
             format: Format::Oci,
+            dependencies: Vec::new(),
             layers: layers.collect(),
             blobs: blobs.collect(),
             id: image.id,
@@ -223,6 +224,7 @@ impl Fetch<'_> {
                 ("oci-config.json", found.config_bytes),
             ],
             config: Some(found.config_digest),
+            dependencies: Vec::new(),
             layers,
             blobs,
             source: wish.origin,

@@ -33,6 +33,8 @@ pub(crate) struct Fetched {
     /// More files of the image: what an OCI image said itself.
     pub originals: Vec<(&'static str, Vec<u8>)>,
     pub config: Option<Digest>,
+    /// Images that it lies on, the first lowest; theirs are the layers below its own.
+    pub dependencies: Vec<ImageId>,
     /// Topmost first.
     pub layers: Vec<NewLayer>,
     /// Blobs, and where the new ones are.
@@ -157,6 +159,7 @@ fn write_image(
         layers: image.layers.iter().map(|layer| layer.key.clone()).collect(),
         blobs: image.blobs.iter().map(|(digest, _)| digest.clone()).collect(),
         config: image.config.clone(),
+        dependencies: image.dependencies.clone(),
         documents: digests.collect(),
         stored: time::now(),
     };

@@ -110,6 +110,8 @@ pub struct StoredImage {
     pub manifest: ImageManifest,
     /// Its layers, topmost first. The tree of the first has the root directory's own mode and owner.
     pub layers: Vec<Layer>,
+    /// Images that it lies on, the first lowest.
+    pub dependencies: Vec<ImageId>,
     /// Where it came from.
     pub evidence: Evidence,
     /// What vouches for it, name by name.
@@ -308,6 +310,7 @@ impl Store {
             config: record.config,
             manifest: ImageManifest::parse(&manifest)?,
             layers: record.layers.into_iter().map(layer).collect::<Result<_, _>>()?,
+            dependencies: record.dependencies,
             evidence: evidence.evidence,
             proofs: evidence.proofs,
             stored: record.stored,

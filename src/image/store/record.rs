@@ -36,6 +36,9 @@ pub(crate) struct ImageRecord {
     pub blobs: Vec<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Digest>,
+    /// Images that it lies on, the first lowest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<ImageId>,
     /// SHA-256 of the documents beside it; older records have none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub documents: BTreeMap<String, Digest>,
