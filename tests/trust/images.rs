@@ -247,3 +247,25 @@ fn a_broken_rule_believes_nobody_and_says_where_it_is_broken() {
     setup.rules("[root]\nunsinged = \"warn\"\n");
     setup.rocket(&["fetch", &image]).ends_with(125).says(&["10-test.toml:3", "unsinged"]);
 }
+
+#[test]
+fn lint_says_which_images_a_start_would_refuse_and_which_nobody_vouches_for() {
+    let setup = Setup::new();
+    let image = setup.pack("example.com/app:1", "app.aci", &[]);
+    setup.rocket(&["fetch", "--insecure-options=image", &image]).ok();
+    let file = setup.text("web.toml");
+    let text = "version = 1\nnetwork = \"none\"\n[app.a]\nimage = \"example.com/app:1\"\n";
+    std::fs::write(&file, text).unwrap();
+    let lint = || setup.rocket(&["lint", &file]);
+    let refused = lint().ends_with(1).stdout;
+    assert!(refused.contains("web.toml:4:9: error: example.com/app:1 is not trusted"), "{refused}");
+    assert!(refused.contains("rocket trust why example.com/app:1"), "{refused}");
+    setup.rules("[root]\nunsigned = \"warn\"\n");
+    let warned = lint().ok().stdout;
+    assert!(warned.contains("web.toml:4:9: warning: example.com/app:1"), "{warned}");
+    assert!(warned.contains("no signature vouches for it"), "{warned}");
+    setup.rules("");
+    setup.rocket(&["trust", "accept", "example.com/app:1"]).ok();
+    let clean = lint().ok().stdout;
+    assert!(!clean.contains("example.com/app:1"), "{clean}");
+}
