@@ -269,3 +269,34 @@ fn lint_says_which_images_a_start_would_refuse_and_which_nobody_vouches_for() {
     let clean = lint().ok().stdout;
     assert!(!clean.contains("example.com/app:1"), "{clean}");
 }
+
+#[test]
+fn the_latest_by_name_is_never_older_than_any_version_that_is_here() {
+    let setup = Setup::new();
+    let programs = programs(&setup);
+    setup.trust(&programs[0].1[0], None);
+    let key = setup.text("mine.key");
+    let place = setup.path("place/images/example.com/app");
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::create_dir_all(setup.path("config/mirrors.d")).unwrap();
+    let mirrors = format!("version = 1\n[prefix.\"\"]\nplaces = [\"{}\"]\n", setup.text("place"));
+    std::fs::write(setup.path("config/mirrors.d/a.toml"), mirrors).unwrap();
+    let publish = |version: &str, created: &str| {
+        let name = format!("example.com/app:{version}");
+        let created = format!("created={created}");
+        let image =
+            setup.pack(&name, "app.aci", &["--annotation", &created, "--user", &version[..1]]);
+        setup.rocket(&["image", "sign", &image, "--minisign", &key]).ok();
+        for end in ["", ".minisig"] {
+            let to = place.join(format!("latest-linux-amd64.aci{end}"));
+            std::fs::copy(format!("{image}{end}"), to).unwrap();
+        }
+    };
+    let update = ["fetch", "--pull=update", "example.com/app"];
+    publish("2.0", "2026-06-01T00:00:00Z");
+    setup.rocket(&update).ok();
+    publish("1.0", "2025-06-01T00:00:00Z");
+    setup.refuses(&update[1..], &["2025-06-01", "2026-06-01", "--allow-downgrade"]);
+    publish("3.0", "2026-07-01T00:00:00Z");
+    setup.rocket(&update).ok();
+}

@@ -5,7 +5,7 @@ use crate::image::believe::{Judged, now, untrusted};
 use crate::image::digest::Digest;
 use crate::image::error::ImageError;
 use crate::image::manifest::ImageManifest;
-use crate::image::reference::Reference;
+use crate::image::reference::{NameRef, Reference};
 use crate::image::store::ImageId;
 use crate::image::time;
 use crate::image::trust::statement::About;
@@ -108,10 +108,21 @@ impl Fetch<'_> {
         (name, labels): (&str, &BTreeMap<String, String>),
         proof: &Proof,
     ) -> Result<(), ImageError> {
-        let Some(before) = self.store.named(name, labels)?.filter(|before| before != id) else {
-            return Ok(());
+        let version = |wanted: &NameRef| wanted.labels.get("version").cloned();
+        let latest = self
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| version(wanted).is_none_or(|version| version == "latest"));
+        let known = if latest {
+            // Of all versions, the one that was made last.
+            let others = self.store.images()?.into_iter();
+            let others = others.filter(|image| image.id != *id && image.name().as_str() == name);
+            others.filter_map(|image| image.signed_created()).max()
+        } else {
+            let before = self.store.named(name, labels)?.filter(|before| before != id);
+            let image = before.and_then(|before| self.store.image(&before).ok());
+            image.and_then(|image| image.signed_created())
         };
-        let known = self.store.image(&before).ok().and_then(|image| image.signed_created());
         let Some(known) = known.filter(|_| !self.allow_downgrade) else { return Ok(()) };
         let made = proof.created.as_deref().and_then(time::parse);
         if made.is_some_and(|made| made >= known) {
